@@ -37,9 +37,7 @@ def parse_digest(text: object, where: str) -> Digest:
 
 def canonical_json(document: object) -> bytes:
     """Render `document` with sorted keys and no spaces, as UTF-8; NaN and infinities are refused."""
-    return json.dumps(
-        document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def digest_of(document: object) -> Digest:
@@ -65,9 +63,7 @@ def parse_json(content: bytes, where: str) -> dict[str, Json]:
         MalformedError: Not one JSON object in UTF-8. The message never quotes the content.
     """
     try:
-        document = json.loads(
-            content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
-        )
+        document = json.loads(content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise MalformedError(f"{where}: not a JSON document ({type(error).__name__})") from None
     if not isinstance(document, dict):

@@ -167,8 +167,7 @@ class Home:
             except FileExistsError:
                 if read_file(path) != content:
                     raise RejectedError(
-                        f"{path}: holds other bytes than the ones to be recorded; "
-                        "it was changed after it was written"
+                        f"{path}: holds other bytes than the ones to be recorded; it was changed after it was written"
                     ) from None
             else:
                 _sync_folder(path.parent)

@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     import polars as pl
     from pandera.polars import DataFrameSchema
 
-__all__ = ["ENTRY_POINT_GROUP", "Batches", "Drift", "GuardedModel", "Quality", "Split", "find_model", "find_models"]
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "Batches",
+    "Drift",
+    "GuardedModel",
+    "Quality",
+    "Split",
+    "find_model",
+    "find_models",
+]
 
 ENTRY_POINT_GROUP = "secure_ml.models"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -160,9 +169,7 @@ class GuardedModel:
     @cached_property
     def contract_digest(self) -> Digest:
         """Digest of what decides whether a batch is accepted: contract, columns and this file's code."""
-        return digest_of(
-            {"code": self.code, "columns": list(self.batches.columns), "null": list(self.batches.null)}
-        )
+        return digest_of({"code": self.code, "columns": list(self.batches.columns), "null": list(self.batches.null)})
 
 
 def find_models() -> dict[str, GuardedModel]:
@@ -184,9 +191,7 @@ def find_model(name: str) -> GuardedModel:
     found = {entry.value: entry for entry in group if entry.name == name}
     if not found:
         known = ", ".join(sorted(group.names)) or "none"
-        raise PreconditionError(
-            f"no model of this name is registered in {ENTRY_POINT_GROUP} (registered: {known})"
-        )
+        raise PreconditionError(f"no model of this name is registered in {ENTRY_POINT_GROUP} (registered: {known})")
     if len(found) > 1:
         raise PreconditionError(f"{name}: registered by more than one package; remove all but one")
     (entry,) = found.values()

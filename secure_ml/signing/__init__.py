@@ -1,0 +1,1 @@
+"""Envelopes, keys, bundles: who signed what, verified against the trust root."""

@@ -1,0 +1,109 @@
+"""Attestations: in-toto statements in DSSE envelopes, signed by one key of the trust root.
+
+Verification, in this order; the code carries the numbers:
+
+1. The bytes are the canonical JSON of one envelope with one signature: what we would have written ourselves.
+2. The key is in the trust root and may sign this kind of statement.
+3. The signature holds over the payload (securesystemslib).
+4. The payload is the canonical JSON of one in-toto statement of the expected type.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from securesystemslib.dsse import Envelope
+from securesystemslib.exceptions import VerificationError
+from securesystemslib.signer import Signature, SSlibKey
+
+from secure_ml.digests import Json, canonical_json, parse_json
+from secure_ml.errors import MalformedError, RejectedError
+from secure_ml.signing.keys import Signer, Trust
+
+__all__ = ["PAYLOAD_TYPE", "STATEMENT_TYPE", "predicate_type", "sign_statement", "verify_statement"]
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+
+
+def predicate_type(stage: str) -> str:
+    """Return the predicate type of the evidence of one stage."""
+    return f"https://secure-ml.dev/evidence/{stage}/v1"
+
+
+def sign_statement(stage: str, subjects: dict[str, str], predicate: dict[str, Json], signer: Signer) -> bytes:
+    """Sign a statement about `subjects` (name to SHA-256) and return the envelope's bytes."""
+    statement = {
+        "_type": STATEMENT_TYPE,
+        "subject": [{"name": name, "digest": {"sha256": subjects[name]}} for name in sorted(subjects)],
+        "predicateType": predicate_type(stage),
+        "predicate": predicate,
+    }
+    envelope = Envelope(canonical_json(statement), PAYLOAD_TYPE, {})
+    signature = Signature(signer.keyid, signer.sign(envelope.pae()).hex())
+    envelope.signatures[signer.keyid] = signature
+    return canonical_json(envelope.to_dict())
+
+
+def verify_statement(content: bytes, stage: str, trust: Trust, where: str) -> tuple[dict[str, str], dict[str, Json]]:
+    """Verify an envelope and return its subjects (name to SHA-256) and its predicate.
+
+    Raises:
+        MalformedError: Not the canonical form of such an envelope.
+        RejectedError: Foreign key, or a signature that does not hold.
+    """
+    # 1. Canonical envelope.
+    document = parse_json(content, where)
+    match document:
+        case {
+            "payload": str(payload_text),
+            "payloadType": str(payload_type),
+            "signatures": [{"keyid": str(keyid), "sig": str(signature_text), **more}],
+            **rest,
+        } if not rest and not more and payload_type == PAYLOAD_TYPE:
+            pass
+        case _:
+            raise MalformedError(f"{where}: not a DSSE envelope with one signature over an in-toto statement")
+    try:
+        payload = base64.b64decode(payload_text, validate=True)
+        signature = base64.b64decode(signature_text, validate=True)
+    except binascii.Error:
+        raise MalformedError(f"{where}: payload or signature is not base64") from None
+    envelope = Envelope(payload, PAYLOAD_TYPE, {keyid: Signature(keyid, signature.hex())})
+    if canonical_json(envelope.to_dict()) != content:
+        raise MalformedError(f"{where}: not in canonical form; it was changed after it was signed")
+    # 2. Trusted key.
+    public_key = trust.key(keyid, stage, where)
+    # 3. Signature.
+    try:
+        envelope.verify([SSlibKey.from_crypto(public_key, keyid=keyid)], threshold=1)
+    except VerificationError:
+        raise RejectedError(f"{where}: the signature does not hold; it was changed or forged") from None
+    # 4. Canonical statement of the expected type.
+    statement = parse_json(payload, where)
+    if canonical_json(statement) != payload:
+        raise MalformedError(f"{where}: the statement is not in canonical form")
+    match statement:
+        case {
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": list(resources),
+            "predicateType": str(kind),
+            "predicate": dict(predicate),
+            **rest,
+        } if not rest:
+            if kind != predicate_type(stage):
+                raise RejectedError(f"{where}: it is evidence of another stage than {stage}")
+            return _parse_subjects(resources, where), predicate
+    raise MalformedError(f"{where}: not an in-toto statement")
+
+
+def _parse_subjects(resources: list[Json], where: str) -> dict[str, str]:
+    subjects: dict[str, str] = {}
+    for resource in resources:
+        match resource:
+            case {"name": str(name), "digest": {"sha256": str(digest)}} if name not in subjects:
+                subjects[name] = digest
+            case _:
+                raise MalformedError(f"{where}: a subject is not a unique name with a SHA-256 digest")
+    return subjects
