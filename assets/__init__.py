@@ -1,0 +1,1 @@
+"""The asset graph of each guarded model: one stage a file."""

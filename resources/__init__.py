@@ -1,0 +1,1 @@
+"""What Dagster injects: each hands out a library object."""

@@ -34,11 +34,13 @@ from secure_ml.signing.keys import Signer, Trust
 __all__ = [
     "SIGNATURE",
     "Evidence",
+    "EvidenceRejectedError",
     "Release",
     "current_release",
     "find",
     "history",
     "latest",
+    "model_digest",
     "publish_release",
     "read_released",
     "read_subjects",
@@ -84,14 +86,28 @@ class Evidence:
     path: Path
 
 
+class EvidenceRejectedError(RejectedError):
+    """Verified evidence says that the decision was a rejection.
+
+    Attributes:
+        evidence: The evidence, for whoever shows the findings.
+    """
+
+    def __init__(self, evidence: Evidence) -> None:
+        """Say which stage rejected what, and why."""
+        of = f" of batch {evidence.inputs['batch']}" if "batch" in evidence.inputs else ""
+        super().__init__(f"{evidence.model}/{evidence.stage}{of}: rejected: {'; '.join(evidence.reasons)}")
+        self.evidence = evidence
+
+
 def require(evidence: Evidence) -> None:
     """Refuse evidence of a rejection.
 
     Raises:
-        RejectedError: With the reasons.
+        EvidenceRejectedError: With the reasons.
     """
     if evidence.decision != "accepted":
-        raise RejectedError(f"{evidence.model}/{evidence.stage}: rejected: {'; '.join(evidence.reasons)}")
+        raise EvidenceRejectedError(evidence)
 
 
 def find(home: Home, trust: Trust, model: str, stage: str, cause: Digest) -> Evidence | None:

@@ -62,11 +62,13 @@ class Split:
         batch: The batch that gives the rows; a promotion is decided on the same rows for ever.
         holdout_fraction: Share for the fixed, signed holdout.
         live_fraction: Share kept as live traffic, for trying the service with rows it never saw.
+        live_batches: Batches whose rows are live traffic of another kind, sent after the rows above.
     """
 
     batch: str
     holdout_fraction: float = 0.25
     live_fraction: float = 0.0
+    live_batches: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

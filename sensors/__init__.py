@@ -1,0 +1,1 @@
+"""Sensors and schedules. They know asset keys and evidence, not assets."""

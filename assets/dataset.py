@@ -1,0 +1,37 @@
+"""Asset `dataset`: the bytes of one batch, as they arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from assets.keys import DATASET, asset_key, batches_of
+from assets.showing import Shown, gate_of, show
+from resources.installation import InstallationResource
+from secure_ml.spec import GuardedModel
+from secure_ml.stages.dataset import dataset
+
+__all__ = ["build"]
+
+
+def build(model: GuardedModel) -> dg.AssetsDefinition:
+    """Make the asset of one model."""
+    batches = batches_of(model.name)
+
+    @dg.asset(
+        key=asset_key(model.name, DATASET),
+        partitions_def=batches,
+        check_specs=[gate_of(model.name, DATASET, batches)],
+        description="One batch as it arrived: read once, kept under its digest.",
+        group_name=model.name,
+        kinds={"csv"},
+        owners=list(model.owners),
+        code_version=model.contract_digest,
+        output_required=False,
+    )
+    def _asset(context: dg.AssetExecutionContext, installation: InstallationResource) -> Iterator[Shown]:
+        place = installation.open()
+        yield from show(lambda: dataset(place, model, context.partition_key))
+
+    return _asset

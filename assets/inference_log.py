@@ -1,0 +1,40 @@
+"""Asset `inference_log`: acknowledged predictions, sealed into signed Parquet segments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+from secure_ml.lineage.lake import rebuild
+
+from assets.keys import INFERENCE_LOG, RELEASE, asset_key
+from assets.showing import Shown, gate_of, show
+from resources.installation import InstallationResource
+from secure_ml.spec import GuardedModel
+from secure_ml.stages.inference_log import inference_log
+
+__all__ = ["build"]
+
+
+def build(model: GuardedModel) -> dg.AssetsDefinition:
+    """Make the asset of one model."""
+
+    @dg.asset(
+        key=asset_key(model.name, INFERENCE_LOG),
+        deps=[asset_key(model.name, RELEASE)],
+        check_specs=[gate_of(model.name, INFERENCE_LOG)],
+        description="Acknowledged predictions, sealed into signed Parquet segments; queried through the lake.",
+        group_name=model.name,
+        kinds={"parquet", "duckdb"},
+        owners=list(model.owners),
+        code_version=model.code,
+        output_required=False,
+    )
+    def _asset(installation: InstallationResource) -> Iterator[Shown]:
+        place = installation.open()
+        yield from show(
+            lambda: inference_log(place, model),
+            lambda _: {"lake": dg.MetadataValue.path(str(rebuild(place.home)))},
+        )
+
+    return _asset

@@ -1,0 +1,163 @@
+"""How a stage's evidence, or its refusal, is shown in the UI: metadata, data version, and the check of its gate."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import dagster as dg
+
+from assets.keys import asset_key
+from secure_ml.errors import SecureMLError
+from secure_ml.gates import Evidence, EvidenceRejectedError
+from secure_ml.home import Home, read_file
+
+__all__ = ["GATE", "Shown", "gate_of", "metadata_of", "plot_of", "report_link", "run_link", "show"]
+
+GATE = "gate"
+_MAX_PLOT_BYTES = 40_000
+Metadata = dict[str, Any]
+Shown: TypeAlias = "dg.AssetCheckResult | dg.MaterializeResult[Any]"
+
+
+def gate_of(model: str, stage: str, partitions: dg.PartitionsDefinition[str] | None = None) -> dg.AssetCheckSpec:
+    """Return the check that shows what the gate of a stage found, for each partition where there are any."""
+    return dg.AssetCheckSpec(
+        GATE,
+        asset=asset_key(model, stage),
+        description="What the gate of this stage found. The gate itself is in the stage: it raises.",
+        blocking=True,
+        partitions_def=partitions,
+    )
+
+
+def show(
+    decide: Callable[[], Evidence],
+    more: Callable[[Evidence], Mapping[str, Any]] = lambda _: {},
+    *,
+    rejected_is: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN,
+) -> Iterator[Shown]:
+    """Run a stage and show its evidence; a refusal shows red and materializes nothing.
+
+    Args:
+        decide: Runs the stage.
+        more: Further metadata, from the evidence.
+        rejected_is: How a decision against the candidate or window shows, where the stage itself did not refuse.
+    """
+    try:
+        evidence = decide()
+    except SecureMLError as error:
+        metadata: Metadata = {"reason": str(error)}
+        if isinstance(error, EvidenceRejectedError):
+            metadata |= metadata_of(error.evidence)
+        yield dg.AssetCheckResult(passed=False, check_name=GATE, metadata=metadata, description=str(error))
+        raise dg.Failure(description=str(error), metadata=metadata, allow_retries=False) from None
+    findings = _findings(evidence)
+    accepted = evidence.decision == "accepted"
+    said = f"accepted with {len(findings)} warnings" if findings else "accepted"
+    yield dg.MaterializeResult(
+        metadata={**metadata_of(evidence), **more(evidence)},
+        data_version=dg.DataVersion(evidence.cause),
+        check_results=[
+            dg.AssetCheckResult(
+                passed=accepted and not findings,
+                check_name=GATE,
+                severity=dg.AssetCheckSeverity.WARN if accepted else rejected_is,
+                metadata=metadata_of(evidence),
+                description="; ".join(evidence.reasons) or said,
+            )
+        ],
+    )
+
+
+def metadata_of(evidence: Evidence) -> Metadata:
+    """Return what every stage shows: decision, digests, rows, columns, findings, figures."""
+    metadata: Metadata = {
+        "decision": evidence.decision,
+        "evidence": dg.MetadataValue.path(str(evidence.path)),
+        "evidence_digest": evidence.document,
+        "made_at": evidence.made_at,
+        "digests": _table(["file", "sha256"], [list(item) for item in evidence.subjects.items()]),
+        "inputs": _table(["input", "value"], [list(item) for item in evidence.inputs.items()]),
+    }
+    if evidence.reasons:
+        metadata["reasons"] = dg.MetadataValue.md("\n".join(f"- {reason}" for reason in evidence.reasons))
+    for name, fact in evidence.facts.items():
+        match name, fact:
+            case "findings", list(found):
+                rows = [
+                    [str(item.get(field)) for field in ("tier", "column", "rule", "failed", "rows", "sentence")]
+                    for item in found
+                    if isinstance(item, dict)
+                ]
+                metadata["findings"] = _table(["tier", "column", "rule", "failed", "rows", "finding"], rows)
+            case "columns", list(columns):
+                metadata["dagster/column_schema"] = dg.TableSchema(
+                    columns=[
+                        dg.TableColumn(str(column[0]), str(column[1]))
+                        if isinstance(column, list)
+                        else dg.TableColumn(str(column))
+                        for column in columns
+                    ]
+                )
+            case "rows", int(rows_count):
+                metadata["dagster/row_count"] = rows_count
+            case _, dict(figures):
+                metadata[name] = _table([name, "value"], [[key, str(value)] for key, value in figures.items()])
+            case _, list():
+                metadata[name] = dg.MetadataValue.json(fact)
+            case _, None:
+                pass
+            case _:
+                metadata[name] = fact
+    return metadata
+
+
+def plot_of(home: Home, evidence: Evidence) -> Metadata:
+    """Return the plot that a stage drew, where the report is still there."""
+    name = evidence.facts.get("plot")
+    if not isinstance(name, str):
+        return {}
+    path = home.reports / evidence.model / Path(name).name
+    if not path.is_file():
+        return {}
+    content = read_file(path, max_bytes=_MAX_PLOT_BYTES)
+    kind = "svg+xml" if path.suffix == ".svg" else "png"
+    image = base64.b64encode(content).decode()
+    return {"plot": dg.MetadataValue.md(f"![plot](data:image/{kind};base64,{image})")}
+
+
+def run_link(evidence: Evidence) -> Metadata:
+    """Return the link to the MLflow run, as `make ui` serves it."""
+    match evidence.facts.get("mlflow"):
+        case {"experiment": str(experiment), "run": str(run)}:
+            url = f"http://127.0.0.1:{_port() + 2}/#/experiments/{experiment}/runs/{run}"
+            return {"mlflow_run": dg.MetadataValue.url(url)}
+    return {}
+
+
+def report_link(evidence: Evidence) -> Metadata:
+    """Return the link to the HTML report, as `make ui` serves it."""
+    name = evidence.facts.get("report")
+    if not isinstance(name, str):
+        return {}
+    return {"report": dg.MetadataValue.url(f"http://127.0.0.1:{_port() + 1}/{evidence.model}/{name}")}
+
+
+def _port() -> int:
+    return int(os.environ.get("SECURE_ML_UI_PORT") or 3000)
+
+
+def _findings(evidence: Evidence) -> list[object]:
+    found = evidence.facts.get("findings")
+    return list(found) if isinstance(found, list) else []
+
+
+def _table(columns: list[str], rows: list[list[str]]) -> dg.TableMetadataValue:
+    return dg.MetadataValue.table(
+        records=[dg.TableRecord(dict(zip(columns, row, strict=True))) for row in rows],
+        schema=dg.TableSchema(columns=[dg.TableColumn(name, "string") for name in columns]),
+    )

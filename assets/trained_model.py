@@ -1,0 +1,36 @@
+"""Asset `trained_model`: the fitted model, past the quality gate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from assets.keys import TRAINED_MODEL, TRAINING_SET, asset_key
+from assets.showing import Shown, gate_of, plot_of, show
+from resources.installation import InstallationResource
+from secure_ml.spec import GuardedModel
+from secure_ml.stages.trained_model import trained_model
+
+__all__ = ["build"]
+
+
+def build(model: GuardedModel) -> dg.AssetsDefinition:
+    """Make the asset of one model."""
+
+    @dg.asset(
+        key=asset_key(model.name, TRAINED_MODEL),
+        deps=[asset_key(model.name, TRAINING_SET)],
+        check_specs=[gate_of(model.name, TRAINED_MODEL)],
+        description="Fitted, evaluated against a dummy baseline, saved as skops and ONNX.",
+        group_name=model.name,
+        kinds={"scikitlearn", "onnx"},
+        owners=list(model.owners),
+        code_version=model.code,
+        output_required=False,
+    )
+    def _asset(installation: InstallationResource) -> Iterator[Shown]:
+        place = installation.open()
+        yield from show(lambda: trained_model(place, model), lambda evidence: plot_of(place.home, evidence))
+
+    return _asset

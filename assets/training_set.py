@@ -1,0 +1,36 @@
+"""Asset `training_set`: a manifest of accepted batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from assets.keys import TRAINING_SET, VALIDATED_DATASET, asset_key
+from assets.showing import Shown, gate_of, show
+from resources.installation import InstallationResource
+from secure_ml.spec import GuardedModel
+from secure_ml.stages.training_set import training_set
+
+__all__ = ["build"]
+
+
+def build(model: GuardedModel) -> dg.AssetsDefinition:
+    """Make the asset of one model."""
+
+    @dg.asset(
+        key=asset_key(model.name, TRAINING_SET),
+        deps=[dg.AssetDep(asset_key(model.name, VALIDATED_DATASET), partition_mapping=dg.AllPartitionMapping())],
+        check_specs=[gate_of(model.name, TRAINING_SET)],
+        description="Accepted batches, split into training rows, a fixed signed holdout, and live rows.",
+        group_name=model.name,
+        kinds={"parquet"},
+        owners=list(model.owners),
+        code_version=model.code,
+        output_required=False,
+    )
+    def _asset(installation: InstallationResource) -> Iterator[Shown]:
+        place = installation.open()
+        yield from show(lambda: training_set(place, model))
+
+    return _asset

@@ -1,0 +1,38 @@
+"""Asset `validated_dataset`: the data gate, one partition a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from assets.keys import DATASET, VALIDATED_DATASET, asset_key, batches_of
+from assets.showing import Shown, gate_of, show
+from resources.installation import InstallationResource
+from secure_ml.spec import GuardedModel
+from secure_ml.stages.validated_dataset import validated_dataset
+
+__all__ = ["build"]
+
+
+def build(model: GuardedModel) -> dg.AssetsDefinition:
+    """Make the asset of one model."""
+    batches = batches_of(model.name)
+
+    @dg.asset(
+        key=asset_key(model.name, VALIDATED_DATASET),
+        deps=[asset_key(model.name, DATASET)],
+        partitions_def=batches,
+        check_specs=[gate_of(model.name, VALIDATED_DATASET, batches)],
+        description="The batch held against its pandera contract; a broken contract quarantines it.",
+        group_name=model.name,
+        kinds={"pandera", "parquet"},
+        owners=list(model.owners),
+        code_version=model.contract_digest,
+        output_required=False,
+    )
+    def _asset(context: dg.AssetExecutionContext, installation: InstallationResource) -> Iterator[Shown]:
+        place = installation.open()
+        yield from show(lambda: validated_dataset(place, model, context.partition_key))
+
+    return _asset

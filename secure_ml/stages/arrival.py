@@ -1,0 +1,53 @@
+"""New content in a model's inbox: what was neither accepted nor rejected before, under the present contract."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from secure_ml.digests import Digest, digest_of, sha256
+from secure_ml.errors import MalformedError
+from secure_ml.gates import find
+from secure_ml.home import read_file
+from secure_ml.installation import Installation
+from secure_ml.spec import GuardedModel
+from secure_ml.stages.dataset import batch_path, dataset_cause, inbox_batches
+from secure_ml.stages.validated_dataset import validation_cause
+
+__all__ = ["Arrival", "arrivals"]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A batch whose content is new.
+
+    Attributes:
+        batch: Its name, the file's name without `.csv`.
+        cause: Digest of batch, content and contract; one run at most is made for it.
+    """
+
+    batch: str
+    cause: Digest
+
+
+def arrivals(installation: Installation, model: GuardedModel) -> list[Arrival]:
+    """Return the batches of the inbox on which nothing was decided yet.
+
+    A batch that cannot be read is an arrival too: its run quarantines it, with the reason.
+
+    Raises:
+        SecureMLError: Evidence of a batch does not verify.
+    """
+    home, trust = installation.home, installation.trust
+    found: list[Arrival] = []
+    for batch in inbox_batches(model, home):
+        try:
+            version = sha256(read_file(batch_path(model, home, batch), max_bytes=model.batches.max_bytes))
+        except MalformedError as error:
+            version = digest_of({"unread": [str(error)]})
+        taken = find(home, trust, model.name, "dataset", dataset_cause(model, batch, version))
+        if taken is not None and taken.decision == "rejected":
+            continue
+        cause = validation_cause(model, batch, version)
+        if taken is None or find(home, trust, model.name, "validated_dataset", cause) is None:
+            found.append(Arrival(batch, cause))
+    return found

@@ -1,0 +1,158 @@
+"""Stage `drift_report`: the newest sealed window of the log against the training set of the released model."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from secure_ml.digests import Json, digest_of, sha256
+from secure_ml.errors import RejectedError
+from secure_ml.gates import (
+    Evidence,
+    current_release,
+    find,
+    history,
+    latest,
+    read_released,
+    read_subjects,
+    record,
+    require,
+)
+from secure_ml.installation import Installation
+from secure_ml.spec import GuardedModel
+from secure_ml.stages.dataset import dataset_folder
+from secure_ml.stages.inference_log import segment_folder
+from secure_ml.stages.trained_model import arrays
+from secure_ml.stages.training_set import TRAINING_FILE
+
+if TYPE_CHECKING:
+    from secure_ml.monitoring.drift import Window
+
+__all__ = ["drift_report"]
+
+
+def drift_report(installation: Installation, model: GuardedModel) -> Evidence:
+    """Compare the current window with the reference window; a rejected window is one with a drift alarm.
+
+    The current window is the newest sealed segment; where it is too small, the ones before it join in. Segments of
+    other models than the released one are left out.
+
+    Raises:
+        RejectedError: Segments, training set or model do not verify.
+        UnavailableError: Nothing is released or sealed.
+    """
+    home, trust = installation.home, installation.trust
+    latest(home, trust, model.name, "inference_log")
+    released = current_release(home, trust, model.name)
+    files = read_released(home, trust, released)
+    document = json.loads(files["model.json"])
+    segments: dict[str, bytes] = {}
+    documents: dict[str, str] = {}
+    rows = 0
+    for evidence in reversed(history(home, trust, model.name, "inference_log")):
+        require(evidence)
+        by_release = evidence.facts["records_by_release"]
+        count = by_release.get(str(released.number), 0) if isinstance(by_release, dict) else 0
+        if rows >= model.drift.min_rows:
+            break
+        if isinstance(count, int) and count:
+            segments |= read_subjects(evidence, segment_folder(installation, model))
+            documents[f"evidence:inference_log:{evidence.cause[:16]}"] = evidence.document
+            rows += count
+    if not segments:
+        raise RejectedError(f"{model.name}/drift_report: no sealed record of release {released.number}")
+    reference = next(
+        (
+            item
+            for item in history(home, trust, model.name, "training_set")
+            if item.cause == document["training_set"] and item.decision == "accepted"
+        ),
+        None,
+    )
+    if reference is None:
+        raise RejectedError(f"{model.name}/drift_report: the released model's training set has no evidence any more")
+    tables = read_subjects(reference, dataset_folder(home, model.name, reference.cause))
+    drift = model.drift
+    cause = digest_of(
+        {
+            "release": released.document,
+            "segments": {name: sha256(content) for name, content in segments.items()},
+            "settings": [drift.alpha, drift.min_effect, drift.min_rows],
+        }
+    )
+    known = find(home, trust, model.name, "drift_report", cause)
+    if known is None:
+        known = _report(
+            installation, model, cause, documents, segments, tables[TRAINING_FILE], document, released.number
+        )
+    read_subjects(known, home.reports / model.name)
+    return known
+
+
+def _report(
+    installation: Installation,
+    model: GuardedModel,
+    cause: str,
+    documents: dict[str, str],
+    segments: dict[str, bytes],
+    training: bytes,
+    document: dict[str, list[float]],
+    number: int,
+) -> Evidence:
+    import numpy as np
+
+    from secure_ml.digests import Digest
+    from secure_ml.monitoring.drift import Window, compare, render_plot
+    from secure_ml.monitoring.reports import render_report
+
+    home = installation.home
+    x, _ = arrays(model, training)
+    reference = Window(model.features, x, np.asarray(document["reference_scores"], dtype=np.float64))
+    current = _window(model, segments, number)
+    result = compare(reference, current, model.drift)
+    plot = render_plot(result)
+    title = f"{model.name}: release {number}, {current.x.shape[0]} records against {x.shape[0]} training rows"
+    html = render_report(reference, current, result, title)
+    name, plot_name = f"drift-{cause[:16]}.html", f"drift-{sha256(plot)}.svg"
+    try:
+        home.write_file(home.reports / model.name / name, html)
+    except RejectedError:
+        (home.reports / model.name / name).unlink()  # left by a killed run: of no record yet
+        home.write_file(home.reports / model.name / name, html)
+    home.write_file(home.reports / model.name / plot_name, plot)
+    facts: dict[str, Json] = {
+        "report": name,
+        "plot": plot_name,
+        "rows": int(current.x.shape[0]),
+        "drift": result.as_json(),
+        "sentence": result.sentence,
+    }
+    return record(
+        home,
+        installation.signer(),
+        installation.trust,
+        model=model.name,
+        stage="drift_report",
+        cause=Digest(cause),
+        reasons=[result.sentence] if result.alarm else [],
+        subjects={name: sha256(html)},
+        inputs={**documents, "release": str(number)},
+        facts=facts,
+    )
+
+
+def _window(model: GuardedModel, segments: dict[str, bytes], number: int) -> Window:
+    import numpy as np
+    import polars as pl
+
+    from secure_ml.inference_log.sealing import parse_segment
+    from secure_ml.monitoring.drift import Window
+
+    frame = pl.concat([parse_segment(content) for content in segments.values()], how="diagonal")
+    frame = frame.filter(pl.col("release") == number)
+    x = frame.select(pl.col(f"input_{name}").cast(pl.Float64) for name in model.features)
+    return Window(
+        model.features,
+        np.ascontiguousarray(x.fill_null(float("nan")).to_numpy(), dtype=np.float64),
+        np.asarray(frame["score"].to_numpy(), dtype=np.float64),
+    )

@@ -1,0 +1,76 @@
+"""The answer to a drift alarm, by the model's own setting: quarantine of the window, or a retrained candidate."""
+
+from __future__ import annotations
+
+from secure_ml.datasets.quarantine import render_quarantine
+from secure_ml.digests import Digest, digest_of
+from secure_ml.gates import Evidence, find, latest, record
+from secure_ml.installation import Installation
+from secure_ml.spec import GuardedModel
+from secure_ml.stages.signed_model import signed_model
+from secure_ml.stages.trained_model import trained_model
+from secure_ml.stages.training_set import training_set
+
+__all__ = ["drift_response", "unanswered_alarm"]
+
+
+def unanswered_alarm(installation: Installation, model: GuardedModel) -> Digest | None:
+    """Return the cause of the newest drift alarm, where it was not answered yet.
+
+    Raises:
+        SecureMLError: Evidence does not verify.
+        UnavailableError: There is no drift report yet.
+    """
+    home, trust = installation.home, installation.trust
+    report = latest(home, trust, model.name, "drift_report")
+    if report.decision == "accepted":
+        return None
+    cause = _cause(model, report)
+    return cause if find(home, trust, model.name, "drift_response", cause) is None else None
+
+
+def drift_response(installation: Installation, model: GuardedModel) -> Evidence:
+    """Answer the newest drift alarm; the same alarm is answered once.
+
+    A retrained model is only a candidate: the promotion rule decides in `release`, never the alarm.
+
+    Raises:
+        SecureMLError: Evidence does not verify, or the candidate was refused.
+        UnavailableError: There is no drift report yet.
+    """
+    home, trust = installation.home, installation.trust
+    report = latest(home, trust, model.name, "drift_report")
+    cause = _cause(model, report)
+    known = find(home, trust, model.name, "drift_response", cause)
+    if known is not None:
+        return known
+    inputs = {"evidence:drift_report": report.document, "response": model.drift.response}
+    if report.decision == "accepted":
+        inputs["response"] = "none"
+    elif model.drift.response == "quarantine":
+        document = {
+            "model": model.name,
+            "stage": "drift_report",
+            "report": report.cause,
+            "release": report.inputs["release"],
+        }
+        home.write_folder(home.quarantine / model.name / cause, render_quarantine(list(report.reasons), document))
+    else:
+        training_set(installation, model)
+        trained_model(installation, model)
+        inputs["candidate"] = signed_model(installation, model).inputs["model"]
+    return record(
+        home,
+        installation.signer(),
+        trust,
+        model=model.name,
+        stage="drift_response",
+        cause=cause,
+        subjects={},
+        inputs=inputs,
+        facts={"alarm": list(report.reasons)},
+    )
+
+
+def _cause(model: GuardedModel, report: Evidence) -> Digest:
+    return digest_of({"report": report.cause, "response": model.drift.response})

@@ -1,0 +1,97 @@
+"""Stage `inference_log`: acknowledged records are sealed into signed, immutable Parquet segments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from secure_ml.digests import Digest, digest_of, sha256
+from secure_ml.errors import RejectedError, UnavailableError
+from secure_ml.gates import Evidence, find, history, read_subjects, record, releases, require
+from secure_ml.inference_log.records import RECORD_SCHEMA_VERSION, Record
+from secure_ml.inference_log.sealing import forget_sealed, read_unsealed, render_segment, unsealed_files
+from secure_ml.installation import Installation
+from secure_ml.spec import GuardedModel
+
+__all__ = ["inference_log", "segment_folder"]
+
+_SEGMENT_RECORDS = 100_000
+
+
+def segment_folder(installation: Installation, model: GuardedModel) -> Path:
+    """Return the folder of a model's sealed segments."""
+    return installation.home.log / model.name / "segments"
+
+
+def inference_log(installation: Installation, model: GuardedModel) -> Evidence:
+    """Seal what the service processes logged, and verify what was sealed before.
+
+    A record is removed from its service's file only after the segment that holds it was signed.
+
+    Returns:
+        Evidence of the newest segment.
+
+    Raises:
+        RejectedError: A record names a model that was never released, or a sealed segment does not verify.
+        UnavailableError: Nothing is released, or nothing was logged yet.
+    """
+    home, trust = installation.home, installation.trust
+    released = {item.model_digest: item for item in releases(home, trust, model.name)}
+    if not released:
+        raise UnavailableError(f"{model.name}: nothing is released; materialize {model.name}/release first")
+    folder = segment_folder(installation, model)
+    sealed = history(home, trust, model.name, "inference_log")
+    for evidence in sealed:
+        require(evidence)
+        read_subjects(evidence, folder)
+    for path in unsealed_files(home, model.name):
+        after = max((int(item.inputs["last"]) for item in sealed if item.inputs["file"] == path.stem), default=0)
+        forget_sealed(path, after)
+        while records := read_unsealed(path, after, _SEGMENT_RECORDS):
+            evidence = _seal(installation, model, path, records, {str(digest) for digest in released})
+            sealed.append(evidence)
+            after = int(evidence.inputs["last"])
+            forget_sealed(path, after)
+    if not sealed:
+        raise UnavailableError(
+            f"{model.name}: nothing was logged yet; start secure-ml serve {model.name} and send a request"
+        )
+    return max(sealed, key=lambda evidence: evidence.made_at)
+
+
+def _seal(
+    installation: Installation, model: GuardedModel, path: Path, records: list[Record], released: set[str]
+) -> Evidence:
+    home, trust = installation.home, installation.trust
+    unknown = sum(record_.model_digest not in released for record_ in records)
+    if unknown:
+        raise RejectedError(
+            f"log/{model.name}/{path.name}: {unknown} of {len(records)} records name a model that was never released"
+        )
+    content = render_segment(records, model.features)
+    inputs = {"file": path.stem, "first": str(records[0].seq), "last": str(records[-1].seq)}
+    cause = digest_of({"model": model.name, **inputs})
+    name = f"{cause}.parquet"
+    known = find(home, trust, model.name, "inference_log", cause)
+    if known is not None:
+        return known
+    home.write_file(segment_folder(installation, model) / name, content)
+    versions: dict[str, int] = {}
+    for item in records:
+        versions[str(item.release)] = versions.get(str(item.release), 0) + 1
+    return record(
+        home,
+        installation.signer(),
+        trust,
+        model=model.name,
+        stage="inference_log",
+        cause=Digest(cause),
+        subjects={name: sha256(content)},
+        inputs=inputs,
+        facts={
+            "rows": len(records),
+            "record_schema": RECORD_SCHEMA_VERSION,
+            "from": records[0].time,
+            "to": records[-1].time,
+            "records_by_release": dict(versions),
+        },
+    )

@@ -1,0 +1,168 @@
+"""Stage `release`: the promotion rule decides; a release is a signed, numbered document."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from secure_ml.digests import Digest, digest_of
+from secure_ml.errors import RejectedError, UnavailableError
+from secure_ml.gates import (
+    SIGNATURE,
+    Evidence,
+    Release,
+    current_release,
+    find,
+    history,
+    latest,
+    publish_release,
+    read_released,
+    read_subjects,
+    record,
+    releases,
+    require,
+    trace,
+)
+from secure_ml.installation import Installation
+from secure_ml.signing.model_signature import verify_model
+from secure_ml.spec import GuardedModel
+from secure_ml.stages.dataset import dataset_folder
+from secure_ml.stages.trained_model import arrays
+from secure_ml.stages.training_set import HOLDOUT_FILE
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["release"]
+
+
+def release(installation: Installation, model: GuardedModel) -> tuple[Evidence, Release]:
+    """Decide on the newest signed model against the champion, and publish it where it is no worse.
+
+    Returns:
+        The decision (rejected: the champion stays), and the release that is current after it.
+
+    Raises:
+        RejectedError: Evidence, bytes or signatures anywhere on the way back to the data do not verify; or the first
+            candidate was refused, so that there is no release.
+        UnavailableError: There is no signed model.
+    """
+    home, trust = installation.home, installation.trust
+    candidate = latest(home, trust, model.name, "signed_model")
+    require(candidate)
+    for step in trace(home, trust, candidate):
+        _read_step(installation, model, step)
+    files = read_subjects(candidate, home.models / model.name / candidate.inputs["model"])
+    verify_model({name: files[name] for name in files if name != SIGNATURE}, files[SIGNATURE], trust)
+    published = releases(home, trust, model.name)
+    champion = published[-1] if published else None
+    if champion is not None and champion.model_digest == candidate.inputs["model"]:
+        allowed = find(home, trust, model.name, "release", Digest(champion.inputs["cause"]))
+        if allowed is None:
+            raise RejectedError(
+                f"releases/{model.name}/{champion.path.name}: the evidence that allowed it is gone; restore it"
+            )
+        read_released(home, trust, champion)
+        _set_champion(installation, model, champion)
+        return allowed, champion
+    cause = digest_of({"candidate": candidate.inputs["model"], "champion": champion.document if champion else None})
+    decision = find(home, trust, model.name, "release", cause)
+    if decision is None:
+        decision = _decide(installation, model, candidate, files, champion, cause)
+    if decision.decision == "rejected":
+        if champion is None:
+            require(decision)
+        return decision, current_release(home, trust, model.name)
+    released = publish_release(
+        home,
+        installation.signer(),
+        trust,
+        model=model.name,
+        number=len(published) + 1,
+        model_digest=Digest(candidate.inputs["model"]),
+        files=candidate.subjects,
+        inputs={
+            "evidence:release": decision.document,
+            "cause": cause,
+            "training_set": candidate.inputs["training_set"],
+        },
+    )
+    _set_champion(installation, model, released)
+    return decision, released
+
+
+def _decide(
+    installation: Installation,
+    model: GuardedModel,
+    candidate: Evidence,
+    files: dict[str, bytes],
+    champion: Release | None,
+    cause: Digest,
+) -> Evidence:
+    """Score candidate and champion on the same signed holdout."""
+    from secure_ml.training.fitting import promote
+
+    home, trust = installation.home, installation.trust
+    (given,) = (
+        item
+        for item in history(home, trust, model.name, "training_set")
+        if item.cause == candidate.inputs["training_set"]
+    )
+    tables = read_subjects(given, dataset_folder(home, model.name, given.cause))
+    x, y = arrays(model, tables[HOLDOUT_FILE])
+    scores = _scores(files["model.onnx"], x)
+    reasons: tuple[str, ...] = ()
+    inputs = {"evidence:signed_model": candidate.document, "model": candidate.inputs["model"]}
+    if champion is not None:
+        promoted, why = promote(
+            scores, _scores(read_released(home, trust, champion)["model.onnx"], x), y, model.quality
+        )
+        reasons = () if promoted else (tuple(why) or ("the promotion rule said no",))
+        inputs["champion"] = champion.document
+    return record(
+        home,
+        installation.signer(),
+        trust,
+        model=model.name,
+        stage="release",
+        cause=cause,
+        reasons=reasons,
+        subjects=candidate.subjects,
+        inputs=inputs,
+        facts={
+            "holdout_rows": len(y),
+            "candidate_training_set": given.facts["batches"],
+            "champion_number": champion.number if champion else None,
+        },
+    )
+
+
+def _scores(onnx: bytes, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    import numpy as np
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+    (probabilities,) = session.run(["probabilities"], {"features": x.astype(np.float32)})
+    return np.asarray(probabilities[:, 1], dtype=np.float64)
+
+
+def _read_step(installation: Installation, model: GuardedModel, step: Evidence) -> None:
+    """Read what one step of the way back to the data is about, against its digests."""
+    home = installation.home
+    if step.stage in {"trained_model", "signed_model"}:
+        read_subjects(step, home.models / model.name / step.inputs["model"])
+    elif step.stage == "dataset":
+        read_subjects(step, dataset_folder(home, model.name, step.inputs["version"]))
+    elif step.stage in {"validated_dataset", "training_set"}:
+        read_subjects(step, dataset_folder(home, model.name, step.cause))
+
+
+def _set_champion(installation: Installation, model: GuardedModel, released: Release) -> None:
+    """Derive MLflow's alias from the release; it is read without importing MLflow, and set where it differs."""
+    from secure_ml.lineage.registry import champion, find_logged, set_champion
+
+    logged = find_logged(installation.home, model.name, released.model_digest)
+    if logged is None:
+        raise UnavailableError(f"{model.name}: MLflow holds no version of the released model; its store was changed")
+    if champion(installation.home, model.name) != logged.version:
+        set_champion(installation.home, model.name, logged.version)

@@ -1,0 +1,99 @@
+"""Stage `signed_model`: scan the files, sign the folder as an OpenSSF Model Signing bundle, log it in MLflow."""
+
+from __future__ import annotations
+
+from secure_ml.digests import digest_of, sha256
+from secure_ml.errors import RejectedError, SecureMLError
+from secure_ml.gates import SIGNATURE, Evidence, find, latest, read_subjects, record, require
+from secure_ml.home import read_file
+from secure_ml.installation import Installation
+from secure_ml.signing.model_signature import sign_model, verify_model
+from secure_ml.spec import GuardedModel
+
+__all__ = ["signed_model"]
+
+
+def signed_model(installation: Installation, model: GuardedModel) -> Evidence:
+    """Sign the newest trained model.
+
+    Raises:
+        RejectedError: It failed the quality gate or the scan, or its evidence, bytes or signature do not verify.
+        UnavailableError: There is no trained model; MLflow's store does not answer.
+    """
+    home, trust = installation.home, installation.trust
+    given = latest(home, trust, model.name, "trained_model")
+    require(given)
+    digest = given.inputs["model"]
+    folder = home.models / model.name / digest
+    files = read_subjects(given, folder)
+    cause = digest_of({"model": digest, "code": model.code})
+    known = find(home, trust, model.name, "signed_model", cause)
+    if known is None:
+        from secure_ml.lineage.registry import log_model
+
+        reasons = _scan(model, files)
+        signed = dict(files)
+        facts = {"evaluation": given.facts["evaluation"]}
+        if not reasons:
+            signed[SIGNATURE] = _sign_once(installation, model, files)
+            evaluation = given.facts["evaluation"]
+            logged = log_model(
+                home,
+                model.name,
+                digest,
+                signed,
+                params={"training_set": given.inputs["training_set"], "code": model.code, "seed": str(model.seed)},
+                metrics={name: float(value) for name, value in evaluation.items() if isinstance(value, int | float)}
+                if isinstance(evaluation, dict)
+                else {},
+            )
+            facts |= {"mlflow": {"experiment": logged.experiment_id, "run": logged.run_id, "version": logged.version}}
+        known = record(
+            home,
+            installation.signer(),
+            trust,
+            model=model.name,
+            stage="signed_model",
+            cause=cause,
+            reasons=reasons,
+            subjects={name: sha256(content) for name, content in signed.items()},
+            inputs={
+                "evidence:trained_model": given.document,
+                "training_set": given.inputs["training_set"],
+                "model": digest,
+            },
+            facts=facts,
+        )
+    if known.inputs["evidence:trained_model"] != given.document:
+        raise RejectedError(f"{model.name}/signed_model: rests on other evidence of its model than is there now")
+    require(known)
+    signed = read_subjects(known, folder)
+    verify_model({name: signed[name] for name in files}, signed[SIGNATURE], trust)
+    return known
+
+
+def _scan(model: GuardedModel, files: dict[str, bytes]) -> list[str]:
+    from secure_ml.training.artifacts import scan_onnx, scan_skops
+
+    try:
+        scan_skops(files["model.skops"], model.artifact_types, "model.skops")
+        scan_onnx(files["model.onnx"], len(model.features), "model.onnx")
+    except SecureMLError as error:
+        return [str(error)]
+    return []
+
+
+def _sign_once(installation: Installation, model: GuardedModel, files: dict[str, bytes]) -> bytes:
+    """Sign the folder, or take the signature that a killed or parallel run left there, if it verifies."""
+    from secure_ml.gates import model_digest
+
+    path = installation.home.models / model.name / model_digest(files) / SIGNATURE
+    if not path.exists():
+        signature = sign_model(files, model.name, installation.signer())
+        try:
+            installation.home.write_file(path, signature)
+        except RejectedError:
+            signature = read_file(path)
+    signature = read_file(path)
+    verify_model(files, signature, installation.trust)
+    return signature

@@ -1,0 +1,83 @@
+"""Stage `trained_model`: fit, evaluate, save in safe formats. The quality gate decides against a dummy baseline."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from secure_ml.contracts.requests import request_rules
+from secure_ml.digests import Digest, digest_of, sha256
+from secure_ml.errors import RejectedError
+from secure_ml.gates import Evidence, find, latest, model_digest, read_subjects, record, require
+from secure_ml.installation import Installation
+from secure_ml.spec import GuardedModel
+from secure_ml.stages.dataset import dataset_folder
+from secure_ml.stages.training_set import HOLDOUT_FILE, TRAINING_FILE
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["arrays", "trained_model"]
+
+
+def trained_model(installation: Installation, model: GuardedModel) -> Evidence:
+    """Train on the newest training set.
+
+    Raises:
+        RejectedError: The model failed the quality gate, or the training set does not verify.
+        UnavailableError: There is no training set.
+    """
+    from secure_ml.training.artifacts import render_model
+    from secure_ml.training.fitting import fit, judge, render_roc
+
+    home, trust = installation.home, installation.trust
+    given = latest(home, trust, model.name, "training_set")
+    require(given)
+    tables = read_subjects(given, dataset_folder(home, model.name, given.cause))
+    cause = digest_of({"training_set": dict(given.subjects), "code": model.code, "seed": model.seed})
+    known = find(home, trust, model.name, "trained_model", cause)
+    if known is None:
+        x, y = arrays(model, tables[TRAINING_FILE])
+        holdout_x, holdout_y = arrays(model, tables[HOLDOUT_FILE])
+        fitted = fit(model, x, y, holdout_x, holdout_y)
+        files = render_model(model, fitted, training_set=given.cause, rules=request_rules(model))
+        digest = model_digest(files)
+        home.write_folder(home.models / model.name / digest, files)
+        plot = render_roc(fitted)
+        home.write_file(home.reports / model.name / f"roc-{sha256(plot)}.svg", plot)
+        known = record(
+            home,
+            installation.signer(),
+            trust,
+            model=model.name,
+            stage="trained_model",
+            cause=cause,
+            reasons=judge(fitted.evaluation, model.quality),
+            subjects={name: sha256(content) for name, content in files.items()},
+            inputs={
+                "evidence:training_set": given.document,
+                "training_set": given.cause,
+                "model": digest,
+                "code": model.code,
+            },
+            facts={"evaluation": fitted.evaluation.as_json(), "plot": f"roc-{sha256(plot)}.svg"},
+        )
+    if known.inputs["evidence:training_set"] != given.document:
+        raise RejectedError(
+            f"{model.name}/trained_model: rests on other evidence of its training set than is there now"
+        )
+    require(known)
+    read_subjects(known, home.models / model.name / Digest(known.inputs["model"]))
+    return known
+
+
+def arrays(model: GuardedModel, table: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return features (n, d), NaN where missing, and labels (n,), 1 for the positive class, of a Parquet table."""
+    import numpy as np
+    import polars as pl
+
+    frame = pl.read_parquet(io.BytesIO(table))
+    x = frame.select(pl.col(name).cast(pl.Float64) for name in model.features).fill_null(float("nan")).to_numpy()
+    y = model.positive(frame[model.label]).cast(pl.Int64).to_numpy()
+    return np.ascontiguousarray(x, dtype=np.float64), np.asarray(y, dtype=np.int64)

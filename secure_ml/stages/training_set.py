@@ -1,0 +1,127 @@
+"""Stage `training_set`: an immutable manifest of accepted batches, split into training, holdout and live rows."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from secure_ml.digests import Digest, Json, canonical_json, digest_of, sha256
+from secure_ml.errors import RejectedError
+from secure_ml.gates import Evidence, find, history, read_subjects, record, require
+from secure_ml.installation import Installation
+from secure_ml.spec import GuardedModel
+from secure_ml.stages.dataset import dataset_folder
+from secure_ml.stages.validated_dataset import TABLE_FILE
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["HOLDOUT_FILE", "LIVE_FILE", "TRAINING_FILE", "training_set"]
+
+TRAINING_FILE, HOLDOUT_FILE, LIVE_FILE = "training.parquet", "holdout.parquet", "live.parquet"
+_MANIFEST_FILE = "manifest.json"
+_BUCKETS = 1 << 32
+
+
+def training_set(installation: Installation, model: GuardedModel) -> Evidence:
+    """Make the training set of the newest accepted version of each batch.
+
+    Raises:
+        RejectedError: No accepted batch, the batch that gives the holdout is not among them, one was validated under
+            another contract, or evidence or bytes do not verify.
+    """
+    home, trust = installation.home, installation.trust
+    accepted: dict[str, Evidence] = {}
+    refused: dict[str, Evidence] = {}
+    for evidence in history(home, trust, model.name, "validated_dataset"):
+        kept = accepted if evidence.decision == "accepted" else refused
+        kept[evidence.inputs["batch"]] = evidence
+    if not accepted:
+        why = "; ".join(f"{batch}: {'; '.join(refused[batch].reasons)}" for batch in sorted(refused))
+        raise RejectedError(f"{model.name}/training_set: no batch is accepted ({why or 'none was validated yet'})")
+    if model.split.batch not in accepted:
+        raise RejectedError(
+            f"{model.name}/training_set: batch {model.split.batch}, which gives the holdout, is not accepted"
+        )
+    for batch, evidence in accepted.items():
+        if evidence.inputs["contract"] != model.contract_digest:
+            raise RejectedError(
+                f"{model.name}/training_set: batch {batch} was validated under another contract; "
+                f"materialize {model.name}/validated_dataset for it again"
+            )
+    tables = {
+        batch: read_subjects(accepted[batch], dataset_folder(home, model.name, accepted[batch].cause))[TABLE_FILE]
+        for batch in sorted(accepted)
+    }
+    split: dict[str, Json] = {
+        "batch": model.split.batch,
+        "holdout_fraction": model.split.holdout_fraction,
+        "live_fraction": model.split.live_fraction,
+    }
+    cause = digest_of({"tables": {batch: sha256(tables[batch]) for batch in tables}, "split": split})
+    folder = dataset_folder(home, model.name, cause)
+    known = find(home, trust, model.name, "training_set", cause)
+    if known is None:
+        frames = _split(model, tables)
+        files = {name: _render(frame) for name, frame in frames.items()}
+        files[_MANIFEST_FILE] = canonical_json(
+            {
+                "batches": {batch: accepted[batch].inputs["version"] for batch in tables},
+                "split": split,
+                "files": {name: sha256(content) for name, content in files.items()},
+            }
+        )
+        home.write_folder(folder, files)
+        positives = model.positive(frames[TRAINING_FILE][model.label])
+        share = float(positives.mean() or 0.0) if positives.len() else 0.0  # type: ignore[arg-type]
+        known = record(
+            home,
+            installation.signer(),
+            trust,
+            model=model.name,
+            stage="training_set",
+            cause=cause,
+            reasons=[] if 0.0 < share < 1.0 else ["training rows of both classes are needed, found one class"],
+            subjects={name: sha256(content) for name, content in files.items()},
+            inputs={f"evidence:validated_dataset:{batch}": accepted[batch].document for batch in tables},
+            facts={
+                "batches": {batch: accepted[batch].facts["rows"] for batch in tables},
+                "left_out": {batch: list(item.reasons) for batch, item in refused.items() if batch not in accepted},
+                "rows": {name: frame.height for name, frame in frames.items()},
+                "positive_fraction": share,
+                "columns": [[name, str(dtype)] for name, dtype in frames[TRAINING_FILE].schema.items()],
+            },
+        )
+    require(known)
+    read_subjects(known, folder)
+    return known
+
+
+def _render(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _split(model: GuardedModel, tables: dict[str, bytes]) -> dict[str, pl.DataFrame]:
+    """Choose rows by the digest of their features and label; a row that is kept out is trained on from no batch."""
+    import polars as pl
+
+    columns = [*model.features, model.label]
+    kept_out: dict[Digest, str] = {}
+    digests: dict[str, list[Digest]] = {}
+    frames = {batch: pl.read_parquet(io.BytesIO(content)).select(columns) for batch, content in tables.items()}
+    for batch, frame in frames.items():
+        digests[batch] = [digest_of(list(row)) for row in frame.iter_rows()]
+    holdout, live = model.split.holdout_fraction, model.split.live_fraction
+    for digest in digests[model.split.batch]:
+        bucket = int(digest[:8], 16) / _BUCKETS
+        if bucket < holdout + live:
+            kept_out[digest] = HOLDOUT_FILE if bucket < holdout else LIVE_FILE
+    parts: dict[str, list[pl.DataFrame]] = {TRAINING_FILE: [], HOLDOUT_FILE: [], LIVE_FILE: []}
+    for batch, frame in frames.items():
+        places = pl.Series([kept_out.get(digest, TRAINING_FILE) for digest in digests[batch]], dtype=pl.String)
+        for name, found in parts.items():
+            if name == TRAINING_FILE or batch == model.split.batch:
+                found.append(frame.filter(places == name))
+    return {name: pl.concat(found) for name, found in parts.items()}

@@ -1,0 +1,105 @@
+"""Nightly validation of all that is in use: bytes against digests, evidence against trust, data against contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from secure_ml.contracts.checking import check
+from secure_ml.contracts.reading import parse_batch
+from secure_ml.digests import Digest, sha256
+from secure_ml.errors import RejectedError, SecureMLError
+from secure_ml.gates import (
+    SIGNATURE,
+    Evidence,
+    current_release,
+    find,
+    read_released,
+    read_subjects,
+    releases,
+)
+from secure_ml.home import read_file
+from secure_ml.installation import Installation
+from secure_ml.signing.model_signature import verify_model
+from secure_ml.spec import GuardedModel
+from secure_ml.stages.dataset import BATCH_FILE, dataset_folder
+from secure_ml.stages.inference_log import segment_folder
+
+__all__ = ["check_stage"]
+
+
+def check_stage(installation: Installation, model: GuardedModel, stage: str) -> tuple[int, list[str]]:
+    """Check every document of one stage, and every byte that it is about.
+
+    Returns:
+        How many documents were checked, and one sentence for each that does not hold.
+    """
+    home, trust = installation.home, installation.trust
+    folder = home.evidence / model.name / stage
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    found: list[str] = []
+    for path in paths:
+
+        def verify(path: Path = path) -> None:
+            evidence = find(home, trust, model.name, stage, Digest(path.name.removesuffix(".json")))
+            if evidence is None or path.suffix != ".json":
+                raise RejectedError(f"evidence/{model.name}/{stage}/{path.name}: is not evidence; remove it")
+            _check_bytes(installation, model, evidence)
+
+        found += _said(verify)
+    if stage == "release":
+        found += _said(lambda: _check_release(installation, model))
+    return len(paths), found
+
+
+def _said(check: Callable[[], object]) -> list[str]:
+    try:
+        check()
+    except SecureMLError as error:
+        return [str(error)]
+    return []
+
+
+def _check_bytes(installation: Installation, model: GuardedModel, evidence: Evidence) -> None:
+    home = installation.home
+    if not evidence.subjects:
+        return
+    match evidence.stage:
+        case "dataset":
+            read_subjects(evidence, dataset_folder(home, model.name, evidence.inputs["version"]))
+        case "validated_dataset":
+            read_subjects(evidence, dataset_folder(home, model.name, evidence.cause))
+            if evidence.decision == "accepted" and evidence.inputs["contract"] == model.contract_digest:
+                _check_contract(installation, model, evidence)
+        case "training_set":
+            read_subjects(evidence, dataset_folder(home, model.name, evidence.cause))
+        case "trained_model" | "signed_model" | "release":
+            files = read_subjects(evidence, home.models / model.name / evidence.inputs["model"])
+            if SIGNATURE in files:
+                signature = files.pop(SIGNATURE)
+                verify_model(files, signature, installation.trust)
+        case "inference_log":
+            read_subjects(evidence, segment_folder(installation, model))
+        case "drift_report":
+            read_subjects(evidence, home.reports / model.name)
+
+
+def _check_contract(installation: Installation, model: GuardedModel, evidence: Evidence) -> None:
+    """Hold an accepted batch against the contract once more, from the bytes that arrived."""
+    version, batch = evidence.inputs["version"], evidence.inputs["batch"]
+    path = dataset_folder(installation.home, model.name, version) / BATCH_FILE
+    content = read_file(path)
+    if sha256(content) != version:
+        raise RejectedError(f"datasets/{version[:12]}/{BATCH_FILE}: changed, expected digest {version[:12]}")
+    report = check(parse_batch(content, model.batches, batch), model)
+    if not report.accepted:
+        raise RejectedError(
+            f"batch {batch}: accepted before, and breaks the contract now: {report.findings[0].sentence}"
+        )
+
+
+def _check_release(installation: Installation, model: GuardedModel) -> None:
+    if releases(installation.home, installation.trust, model.name):
+        read_released(
+            installation.home, installation.trust, current_release(installation.home, installation.trust, model.name)
+        )

@@ -1,0 +1,75 @@
+"""What watches a model: new batches in its inbox, and drift alarms that nobody answered yet.
+
+Each is idempotent by content. The cause of a run is the digest of what is there; where evidence of this cause is
+there too, nothing is launched, also after Dagster's run history was deleted.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from assets.keys import batches_of, job_name
+from resources.installation import InstallationResource
+from secure_ml.errors import SecureMLError, UnavailableError
+from secure_ml.spec import GuardedModel
+from secure_ml.stages.arrival import arrivals
+from secure_ml.stages.drift_response import unanswered_alarm
+
+__all__ = ["definitions_of"]
+
+_INTERVAL_S = 30
+
+
+def definitions_of(model: GuardedModel) -> dg.Definitions:
+    """Return the sensors of one model; they run unless someone stops them."""
+    return dg.Definitions(sensors=[_arrival(model), _drift(model)])
+
+
+def _arrival(model: GuardedModel) -> dg.SensorDefinition:
+    @dg.sensor(
+        name=job_name(model.name, "arrival"),
+        job_name=job_name(model.name, "intake"),
+        minimum_interval_seconds=_INTERVAL_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="A new file in the inbox: its partition is added and materialized.",
+    )
+    def arrival(context: dg.SensorEvaluationContext, installation: InstallationResource) -> dg.SensorResult:
+        place = installation.open()
+        requests, fresh = [], []
+        for found in arrivals(place, model):
+            fresh.append(found.batch)
+            context.log.info(f"batch {found.batch}: new content")
+            requests.append(
+                dg.RunRequest(
+                    run_key=found.cause, partition_key=found.batch, tags={"secure_ml/cause": found.cause[:16]}
+                )
+            )
+        partitions = batches_of(model.name)
+        return dg.SensorResult(
+            run_requests=requests,
+            dynamic_partitions_requests=[partitions.build_add_request(fresh)] if fresh else [],
+        )
+
+    return arrival
+
+
+def _drift(model: GuardedModel) -> dg.SensorDefinition:
+    @dg.sensor(
+        name=job_name(model.name, "drift"),
+        job_name=job_name(model.name, "drift_response"),
+        minimum_interval_seconds=_INTERVAL_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"A drift alarm: {model.drift.response} (the model's own setting).",
+    )
+    def drift(installation: InstallationResource) -> dg.SensorResult | dg.SkipReason:
+        try:
+            cause = unanswered_alarm(installation.open(), model)
+        except UnavailableError as error:
+            return dg.SkipReason(str(error))
+        except SecureMLError as error:
+            raise dg.Failure(description=str(error)) from None
+        if cause is None:
+            return dg.SkipReason("no drift alarm is unanswered")
+        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=cause)])
+
+    return drift
