@@ -1,0 +1,41 @@
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+MODEL ?= heart_disease
+export DAGSTER_HOME ?= $(or $(SECURE_ML_HOME),$(CURDIR)/.secure_ml)/dagster
+export DAGSTER_DISABLE_TELEMETRY := 1
+export DAGSTER_DG_CLI_TELEMETRY := 0
+export DO_NOT_TRACK := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.PHONY: run test ui bench lock setup
+
+run: setup
+	$(BIN)/python -m assets run $(MODEL)
+
+test: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+ui: setup
+	$(BIN)/python -m assets ui
+
+bench: setup
+	$(BIN)/python -m tests.benchmarks
+
+setup: $(VENV)/installed
+
+# The stamp holds for these two files only; a changed hash in the lock fails here.
+$(VENV)/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	touch $@
+
+lock:
+	$(BIN)/pip-compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	    --no-emit-trusted-host --allow-unsafe --generate-hashes --strip-extras \
+	    --extra serve --extra platform --extra dev -o requirements.lock pyproject.toml

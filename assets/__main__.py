@@ -1,0 +1,57 @@
+"""Run the main job of one model (`python -m assets run MODEL`), or the UI on the same home (`python -m assets ui`)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from secure_ml.errors import SecureMLError
+from secure_ml.installation import Installation
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m assets", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="materialize all batches, serve, send live rows, report drift")
+    run.add_argument("model", help="a registered model, such as heart_disease")
+    commands.add_parser("ui", help="start the Dagster UI and daemon, the reports and MLflow's UI, on loopback")
+    chosen = parser.parse_args(arguments)
+    try:
+        installation = Installation.from_environment(os.environ)
+        prepare_dagster(installation)
+        if chosen.command == "ui":
+            from assets.ui import serve_ui
+
+            return serve_ui(installation)
+        from assets.run import run_model
+
+        return run_model(installation, chosen.model)
+    except SecureMLError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def prepare_dagster(installation: Installation) -> None:
+    """Point Dagster at its instance in the home, and switch off what would call out."""
+    home = installation.home.dagster
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings = Path(__file__).parent.parent / "infra" / "dagster.yaml"
+    (home / "dagster.yaml").write_bytes(settings.read_bytes())
+    os.environ["DAGSTER_HOME"] = str(home)
+    os.environ["SECURE_ML_HOME"] = str(installation.home.root)
+    for name, value in (
+        ("DAGSTER_DISABLE_TELEMETRY", "1"),
+        ("DAGSTER_DG_CLI_TELEMETRY", "0"),
+        ("DO_NOT_TRACK", "1"),
+        ("MLFLOW_DISABLE_TELEMETRY", "true"),
+    ):
+        os.environ[name] = value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
