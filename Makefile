@@ -4,7 +4,6 @@ BIN := $(VENV)/bin
 MODEL ?= heart_disease
 export DAGSTER_HOME ?= $(or $(SECURE_ML_HOME),$(CURDIR)/.secure_ml)/dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
-export DAGSTER_DG_CLI_TELEMETRY := 0
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 

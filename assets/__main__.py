@@ -46,7 +46,6 @@ def prepare_dagster(installation: Installation) -> None:
     os.environ["SECURE_ML_HOME"] = str(installation.home.root)
     for name, value in (
         ("DAGSTER_DISABLE_TELEMETRY", "1"),
-        ("DAGSTER_DG_CLI_TELEMETRY", "0"),
         ("DO_NOT_TRACK", "1"),
         ("MLFLOW_DISABLE_TELEMETRY", "true"),
     ):

@@ -1,0 +1,220 @@
+"""The main job of one model: batches to release, the service under real rows, the log sealed, drift reported."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from assets.keys import TRAINING_SET, batches_of, job_name
+from secure_ml.digests import canonical_json, sha256
+from secure_ml.errors import SecureMLError, UnavailableError
+from secure_ml.gates import current_release, latest, read_subjects
+from secure_ml.inference_log.sealing import logged_requests
+from secure_ml.installation import Installation
+from secure_ml.spec import GuardedModel, find_model
+from secure_ml.stages.dataset import BATCH_FILE, batch_names, dataset_folder
+from secure_ml.stages.training_set import LIVE_FILE
+
+__all__ = ["run_model"]
+
+_START_S = 60.0
+
+
+@dataclass(slots=True)
+class Summary:
+    """What happened, what was refused and why."""
+
+    refused: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    served: list[str] = field(default_factory=list)
+
+
+def run_model(installation: Installation, name: str) -> int:
+    """Run the main job of one model and print a summary.
+
+    Returns:
+        0 where a release serves and everything refused was refused by a gate, 1 otherwise.
+    """
+    model = find_model(name)
+    summary = Summary()
+    with contextlib.closing(dg.DagsterInstance.get()) as instance:
+        for batch in batch_names(model, installation.home):
+            instance.add_dynamic_partitions(batches_of(model.name).name or "", [batch])
+            _say(f"batch {batch}: from its bytes to the promotion rule")
+            for stage, reason in _execute(instance, model, "intake", batch):
+                summary.refused.append(f"{batch}: {stage}: {reason}")
+        released = current_release(installation.home, installation.trust, model.name)
+        _say(f"release {released.number}: starting the service on loopback")
+        with _service(model) as address:
+            for title, rows in _live_rows(installation, model):
+                summary.served.append(_send(installation, model, address, released.number, title, rows))
+                _say("sealing the inference log, comparing its window with the training set")
+                for stage, reason in _execute(instance, model, "monitoring"):
+                    summary.failed.append(f"{stage}: {reason}")
+                report = latest(installation.home, installation.trust, model.name, "drift_report")
+                summary.served.append(f"  {report.facts.get('sentence')}")
+        for _, reason in _execute(instance, model, "drift_response"):
+            summary.failed.append(f"drift_response: {reason}")
+    _print(installation, model, summary)
+    return 1 if summary.failed else 0
+
+
+def _say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def _execute(
+    instance: dg.DagsterInstance, model: GuardedModel, purpose: str, batch: str | None = None
+) -> list[tuple[str, str]]:
+    """Execute one of a model's jobs in process; return which stage refused, and why."""
+    from assets.definitions import defs
+
+    job = defs.resolve_job_def(job_name(model.name, purpose))
+    result = job.execute_in_process(instance=instance, partition_key=batch, raise_on_error=False)
+    refused = []
+    for event in result.all_events:
+        if event.is_step_failure:
+            failure = event.step_failure_data
+            description = failure.user_failure_data.description if failure.user_failure_data else None
+            reason = description or (failure.error.message.strip() if failure.error else "failed")
+            refused.append(((event.step_key or "").removeprefix(f"{model.name}__"), reason))
+    if not result.success and not refused:
+        refused.append((purpose, "the run failed; its log in the UI says why"))
+    return refused
+
+
+@contextlib.contextmanager
+def _service(model: GuardedModel) -> Iterator[str]:
+    """Start `secure-ml serve` on a free loopback port; it is stopped again at the end.
+
+    Raises:
+        UnavailableError: It did not become ready.
+    """
+    command = [sys.executable, "-m", "secure_ml.cli", "serve", model.name, "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ)) as process:
+        try:
+            yield _address(process)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _address(process: subprocess.Popen[str]) -> str:
+    said: list[str] = []
+    for line in process.stderr or []:
+        said.append(line.strip())
+        if line.startswith("serving ") and " on http" in line:
+            return line.rsplit(" on ", 1)[1].strip()
+    raise UnavailableError(f"the service did not start: {' '.join(said[-3:]) or 'it said nothing'}")
+
+
+def _live_rows(installation: Installation, model: GuardedModel) -> list[tuple[str, list[dict[str, float | None]]]]:
+    """Return the windows of live traffic: rows kept out of training, then batches of another kind."""
+    import polars as pl
+
+    from secure_ml.contracts.reading import parse_batch
+
+    home, trust = installation.home, installation.trust
+    given = latest(home, trust, model.name, TRAINING_SET)
+    tables = read_subjects(given, dataset_folder(home, model.name, given.cause))
+    own = pl.read_parquet(io.BytesIO(tables[LIVE_FILE])).select(pl.col(model.features).cast(pl.Float64))
+    windows = [(f"rows of {model.split.batch} that were kept out of training", own)] if own.height else []
+    for batch in model.split.live_batches:
+        try:
+            taken = latest(home, trust, model.name, "dataset", batch=batch)
+            content = read_subjects(taken, dataset_folder(home, model.name, taken.inputs["version"]))[BATCH_FILE]
+        except SecureMLError as error:
+            _say(f"no live rows of {batch}: {error}")
+            continue
+        table = parse_batch(content, model.batches, batch)
+        windows.append((f"rows of {batch}", table.select(pl.col(model.features).cast(pl.Float64, strict=False))))
+    return [(title, frame.to_dicts()) for title, frame in windows]
+
+
+def _send(
+    installation: Installation,
+    model: GuardedModel,
+    address: str,
+    number: int,
+    title: str,
+    rows: list[dict[str, float | None]],
+) -> str:
+    """Send each row that this release has not answered yet; a row's request id is the digest of what is asked."""
+    known = logged_requests(installation.home, model.name)
+    ids = [sha256(canonical_json([number, row]))[:32] for row in rows]
+    todo = [(request_id, row) for request_id, row in zip(ids, rows, strict=True) if request_id not in known]
+    _say(f"{title}: sending {len(todo)} of {len(rows)} rows over HTTP")
+    refused: Counter[str] = Counter()
+    answered = 0
+    for request_id, row in todo:
+        status, answer = _post(f"{address}/predict", request_id, row)
+        if status == 200:
+            answered += 1
+        elif status == 400:
+            refused[str(answer.get("error"))] += 1
+        else:
+            raise UnavailableError(f"the service answered {status}: {answer.get('error')}")
+    text = f"{title}: {answered} answered, {len(rows) - len(todo)} had been answered before"
+    if refused:
+        text += f", {sum(refused.values())} refused with 400 ("
+        text += "; ".join(f"{count} x {reason}" for reason, count in refused.most_common(3)) + ")"
+    return text
+
+
+def _post(url: str, request_id: str, row: dict[str, float | None]) -> tuple[int, dict[str, Any]]:
+    request = urllib.request.Request(  # noqa: S310 (our own loopback address)
+        url,
+        json.dumps(row).encode(),
+        {"Content-Type": "application/json", "X-Request-ID": request_id},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=_START_S) as response:  # noqa: S310
+            return response.status, json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+def _print(installation: Installation, model: GuardedModel, summary: Summary) -> None:
+    home = installation.home
+    now = current_release(home, installation.trust, model.name)
+    decision = latest(home, installation.trust, model.name, "release")
+    print(f"\n{model.name}: release {now.number} serves model {now.model_digest[:12]}")
+    if decision.decision == "rejected":
+        print(f"  the newest candidate was not promoted: {'; '.join(decision.reasons)}")
+    print("\nRefused, and why:")
+    for line in summary.refused or ["nothing"]:
+        print(f"  {line}")
+    print("\nLive traffic:")
+    for line in summary.served:
+        print(f"  {line}")
+    for line in summary.failed:
+        print(f"\nFAILED {line}")
+    print(
+        f"\nWhere things are: {home.root}\n"
+        f"  release    {now.path}\n"
+        f"  model      {home.models / model.name / now.model_digest}\n"
+        f"  quarantine {home.quarantine / model.name}\n"
+        f"  reports    {home.reports / model.name}\n"
+        "\nTry next:\n"
+        "  make ui                              lineage, checks, partitions, reports\n"
+        f"  .venv/bin/secure-ml verify {model.name}\n"
+        f"  .venv/bin/secure-ml quarantine list\n"
+        f"  .venv/bin/secure-ml serve {model.name}"
+    )
