@@ -1,0 +1,154 @@
+"""The contract's feature rules for each request row, compiled once: a document in the signed model folder.
+
+The service holds every row of a request against them in vectorised NumPy; it needs neither pandera nor the model's
+own Python file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secure_ml.digests import Json
+from secure_ml.errors import MalformedError, PreconditionError
+from secure_ml.spec import GuardedModel
+
+__all__ = ["RequestRules", "Violation", "request_rules"]
+
+Values = NDArray[np.float64]
+_COMPARE: dict[str, tuple[str, Callable[[Values, float], NDArray[np.bool_]]]] = {
+    "ge": ("below", np.less),
+    "gt": ("not above", np.less_equal),
+    "le": ("above", np.greater),
+    "lt": ("not below", np.greater_equal),
+}
+_BUILT_IN = {
+    "greater_than_or_equal_to": ("ge", "min_value"),
+    "greater_than": ("gt", "min_value"),
+    "less_than_or_equal_to": ("le", "max_value"),
+    "less_than": ("lt", "max_value"),
+}
+
+
+def request_rules(model: GuardedModel) -> dict[str, Json]:
+    """Compile the blocking rules of the feature columns.
+
+    Raises:
+        PreconditionError: A blocking check cannot be held against one row; it is named.
+    """
+    columns: list[Json] = []
+    for name in model.features:
+        column = model.schema.columns[name]
+        rules: list[Json] = []
+        for rule in column.checks:
+            if not rule.raise_warning and not str(rule.name).startswith("null_fraction_at_most"):
+                rules += _compile(name, str(rule.name), rule.statistics or {})
+        columns.append({"name": name, "nullable": bool(column.nullable), "rules": rules})
+    return {"columns": columns}
+
+
+def _compile(column: str, rule: str, statistics: dict[str, Any]) -> list[Json]:
+    if rule in _BUILT_IN:
+        operator, key = _BUILT_IN[rule]
+        return [[operator, float(statistics[key])]]
+    if rule == "in_range":
+        return [
+            ["ge" if statistics["include_min"] else "gt", float(statistics["min_value"])],
+            ["le" if statistics["include_max"] else "lt", float(statistics["max_value"])],
+        ]
+    if rule == "isin":
+        return [["isin", sorted(float(value) for value in statistics["allowed_values"])]]
+    raise PreconditionError(
+        f"contract of {column}: check {rule} cannot be held against one request row; use ge, gt, le, lt, in_range or "
+        "isin, or raise_warning=True"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One rule that one row breaks.
+
+    Attributes:
+        row: Counted from 0.
+        column: The feature.
+        sentence: Such as "chol: below 50"; never a value of the row.
+    """
+
+    row: int
+    column: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRules:
+    """Compiled rules. Made by `parse`."""
+
+    names: tuple[str, ...]
+    nullable: NDArray[np.bool_]
+    rules: tuple[tuple[int, str, float | tuple[float, ...]], ...]
+
+    @classmethod
+    def parse(cls, document: Json) -> RequestRules:
+        """Parse the document that `request_rules` made.
+
+        Raises:
+            MalformedError: Anything else.
+        """
+        names: list[str] = []
+        nullable: list[bool] = []
+        rules: list[tuple[int, str, float | tuple[float, ...]]] = []
+        match document:
+            case {"columns": list(columns), **rest} if not rest:
+                for index, column in enumerate(columns):
+                    match column:
+                        case {"name": str(name), "nullable": bool(null), "rules": list(given)}:
+                            names.append(name)
+                            nullable.append(null)
+                            rules += [(index, *_parse_rule(rule)) for rule in given]
+                        case _:
+                            raise MalformedError("request rules: a column is not {name, nullable, rules}")
+                return cls(tuple(names), np.asarray(nullable, dtype=np.bool_), tuple(rules))
+        raise MalformedError("request rules: expected one object with columns")
+
+    def check(self, x: Values) -> list[Violation]:
+        """Return what the rows of `x` break.
+
+        Args:
+            x: Shape (n, d), NaN where missing.
+        """
+        missing = np.isnan(x)
+        found: list[Violation] = []
+
+        def note(bad: NDArray[np.bool_], column: int, said: str) -> None:
+            sentence = f"{self.names[column]}: {said}"
+            found.extend(Violation(int(row), self.names[column], sentence) for row in np.flatnonzero(bad))
+
+        for column in np.flatnonzero((missing & ~self.nullable).any(axis=0)):
+            note(missing[:, column], int(column), "missing")
+        for column in np.flatnonzero(np.isinf(x).any(axis=0)):
+            note(np.isinf(x[:, column]), int(column), "not a finite number")
+        for column, operator, bound in self.rules:
+            values = x[:, column]
+            if isinstance(bound, tuple):
+                bad, said = ~np.isin(values, bound), f"outside the {len(bound)} allowed values"
+            else:
+                words, compare = _COMPARE[operator]
+                bad, said = compare(values, bound), f"{words} {bound:g}"
+            bad &= np.isfinite(values)
+            if bad.any():
+                note(bad, column, said)
+        return sorted(found, key=lambda violation: violation.row)
+
+
+def _parse_rule(rule: Json) -> tuple[str, float | tuple[float, ...]]:
+    match rule:
+        case ["ge" | "gt" | "le" | "lt" as operator, float() | int() as bound] if math.isfinite(bound):
+            return operator, float(bound)
+        case ["isin", list(values)] if values and all(isinstance(value, float | int) for value in values):
+            return "isin", tuple(float(value) for value in values if isinstance(value, float | int))
+    raise MalformedError("request rules: a rule is not [ge|gt|le|lt, number] or [isin, numbers]")

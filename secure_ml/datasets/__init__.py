@@ -1,0 +1,1 @@
+"""Dataset versions and what was refused of them."""

@@ -1,0 +1,1 @@
+"""Where things come from: the MLflow registry and the DuckDB lake, both derived from signed documents."""

@@ -1,0 +1,1 @@
+"""The example models, one file each, registered as a user's own would be."""

@@ -1,0 +1,1 @@
+"""Trainers, evaluation, and model artifacts in formats that run no code."""

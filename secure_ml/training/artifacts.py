@@ -1,0 +1,195 @@
+"""The model folder: skops and ONNX, neither of which runs code, and one document about both.
+
+Types are an exact, reviewed list that the user wrote; what a file asks for is never what is trusted. The two formats
+must agree on every row that was trained or held out, and how closely is recorded.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from secure_ml.digests import Digest, Json, canonical_json
+from secure_ml.errors import MalformedError, RejectedError
+from secure_ml.spec import GuardedModel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from secure_ml.training.fitting import Fitted
+
+__all__ = ["render_model", "scan_onnx", "scan_skops"]
+
+_MAX_MEMBERS = 10_000
+_MAX_UNPACKED_BYTES = 1 << 30
+_MEMBER = re.compile(r"[A-Za-z0-9_.-]{1,200}")
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_MAX_DIFFERENCE = 1e-5
+_LOADERS = {
+    "BoolNode", "BytearrayNode", "BytesNode", "DictNode", "DTypeNode", "JsonNode", "ListNode", "NdArrayNode",
+    "ObjectNode", "RandomStateNode", "SetNode", "SliceNode", "TupleNode", "TypeNode", "TreeNode", "LossNode",
+    "DefaultDictNode", "MaskedArrayNode", "SparseMatrixNode",
+}  # fmt: skip
+
+
+def render_model(
+    model: GuardedModel, fitted: Fitted, *, training_set: Digest, rules: dict[str, Json]
+) -> dict[str, bytes]:
+    """Return the files of the model folder: `model.skops`, `model.onnx`, `model.json`; the same model, the same bytes.
+
+    Raises:
+        RejectedError: A type that was not reviewed, or skops and ONNX do not agree.
+    """
+    import skops.io
+
+    packed = _canonical_zip(skops.io.dumps(fitted.estimator))
+    scan_skops(packed, model.artifact_types, "model.skops")
+    onnx = _to_onnx(fitted.estimator, len(model.features))
+    scan_onnx(onnx, len(model.features), "model.onnx")
+    loaded = skops.io.loads(packed, trusted=list(model.artifact_types))
+    document = {
+        "schema": 1,
+        "name": model.name,
+        "features": list(model.features),
+        "classes": list(model.classes),
+        "rules": rules,
+        "training_set": training_set,
+        "reference_scores": [float(score) for score in fitted.reference_scores],
+        "evaluation": fitted.evaluation.as_json(),
+        "parity": _parity(loaded, onnx, np.vstack([fitted.x, fitted.holdout_x])),
+    }
+    return {"model.skops": packed, "model.onnx": onnx, "model.json": canonical_json(document)}
+
+
+def _canonical_zip(content: bytes) -> bytes:
+    """Pack the same members in the same order, under names and dates that do not change from run to run."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    schema = json.loads(members.pop("schema.json"))
+    names = {old: f"{index:06}.npy" if old.endswith(".npy") else f"{index:06}" for index, old in enumerate(members)}
+    order: dict[int, int] = {}
+
+    def rewrite(node: Any) -> Any:
+        if isinstance(node, dict):
+            fresh = {key: rewrite(value) for key, value in node.items()}
+            if isinstance(fresh.get("file"), str):
+                fresh["file"] = names.get(fresh["file"], fresh["file"])
+            if isinstance(fresh.get("__id__"), int):
+                fresh["__id__"] = order.setdefault(fresh["__id__"], len(order) + 1)
+            return fresh
+        return [rewrite(item) for item in node] if isinstance(node, list) else node
+
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(zipfile.ZipInfo("schema.json", _EPOCH), canonical_json(rewrite(schema)))
+        for old, member in members.items():
+            archive.writestr(zipfile.ZipInfo(names[old], _EPOCH), member)
+    return buffer.getvalue()
+
+
+def scan_skops(content: bytes, allowed: tuple[str, ...], where: str) -> None:
+    """Refuse a skops file that holds any type outside the reviewed list; nothing of it is loaded.
+
+    Raises:
+        RejectedError: Types that were not reviewed; they are named.
+        MalformedError: Not a skops file, or one with hostile members.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = archive.infolist()
+            names = [member.filename for member in members]
+            if len(members) > _MAX_MEMBERS or sum(member.file_size for member in members) > _MAX_UNPACKED_BYTES:
+                raise MalformedError(f"{where}: more members or bytes than a model file may hold")
+            if len(set(names)) != len(names) or not all(_MEMBER.fullmatch(name) for name in names):
+                raise MalformedError(f"{where}: member names that are no flat, unique file names")
+            schema = json.loads(archive.read("schema.json"))
+    except (zipfile.BadZipFile, KeyError, ValueError, RecursionError, NotImplementedError) as error:
+        raise MalformedError(f"{where}: not a skops file ({type(error).__name__})") from None
+    types: set[str] = set()
+    loaders: set[str] = set()
+    todo = [schema]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, dict):
+            if "__class__" in node or "__loader__" in node:
+                types.add(f"{node.get('__module__')}.{node.get('__class__')}")
+                loaders.add(str(node.get("__loader__")))
+            if node.get("__loader__") == "TypeNode":
+                content_ = node.get("content")
+                if isinstance(content_, dict):
+                    types.add(f"{content_.get('__module__')}.{content_.get('__class__')}")
+            todo += node.values()
+        elif isinstance(node, list):
+            todo += node
+    unknown = sorted(types - set(allowed) - _PLAIN) + sorted(f"node {name}" for name in loaders - _LOADERS)
+    if unknown:
+        raise RejectedError(
+            f"{where}: holds types outside the reviewed list: {', '.join(item[:100] for item in unknown[:10])}; "
+            "review them and add them to artifact_types, or do not use this file"
+        )
+
+
+_PLAIN = frozenset(f"builtins.{name}" for name in ("dict", "list", "tuple", "str", "int", "float", "bool", "NoneType"))
+
+
+def _to_onnx(estimator: Any, features: int) -> bytes:
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import FloatTensorType
+
+    converted = to_onnx(
+        estimator,
+        initial_types=[("features", FloatTensorType([None, features]))],
+        options={"zipmap": False},
+        name="secure_ml",
+    )
+    rendered: bytes = converted.SerializeToString(deterministic=True)
+    return rendered
+
+
+def scan_onnx(content: bytes, features: int, where: str) -> None:
+    """Refuse an ONNX file with outside data, foreign operators, or another interface than ours.
+
+    Raises:
+        RejectedError: It has any of these.
+        MalformedError: Not an ONNX model.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        parsed = onnx.load_model_from_string(content)
+        onnx.checker.check_model(parsed)
+    except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
+        raise MalformedError(f"{where}: not an ONNX model ({type(error).__name__})") from None
+    graph = parsed.graph
+    tensors = list(graph.initializer)
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data for tensor in tensors):
+        raise RejectedError(f"{where}: refers to data outside the file")
+    domains = {node.domain for node in graph.node} | {item.domain for item in parsed.opset_import}
+    if not domains <= {"", "ai.onnx", "ai.onnx.ml"} or parsed.functions:
+        raise RejectedError(f"{where}: uses operators outside the ONNX standard")
+    inputs = [(item.name, [d.dim_value for d in item.type.tensor_type.shape.dim][1:]) for item in graph.input]
+    if inputs != [("features", [features])] or {item.name for item in graph.output} != {"label", "probabilities"}:
+        raise RejectedError(f"{where}: expected one input of {features} features, and outputs label, probabilities")
+
+
+def _parity(estimator: Any, onnx: bytes, x: NDArray[np.float64]) -> dict[str, Json]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+    single = x.astype(np.float32)
+    label, probabilities = session.run(["label", "probabilities"], {"features": single})
+    expected = estimator.predict_proba(single.astype(np.float64))
+    difference = float(np.abs(expected - probabilities).max())
+    clear = np.abs(expected[:, 1] - 0.5) > _MAX_DIFFERENCE
+    equal = bool((np.argmax(expected, axis=1) == label)[clear].all())
+    if not equal or not difference <= _MAX_DIFFERENCE:
+        raise RejectedError(
+            f"model.onnx: does not agree with model.skops: largest difference {difference:.2e}, labels equal: {equal}"
+        )
+    return {"rows": len(x), "max_abs_difference": difference, "labels_equal": equal}
