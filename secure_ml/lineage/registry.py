@@ -1,0 +1,159 @@
+"""The MLflow registry: what was signed is logged, and the alias `champion` follows the release. No gate reads it.
+
+Importing MLflow costs five seconds of CPU, so what can be read from its SQLite backend is read there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from secure_ml.errors import UnavailableError
+from secure_ml.home import Home
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+__all__ = ["Logged", "champion", "find_logged", "log_model", "set_champion"]
+
+CHAMPION = "champion"
+_DIGEST_TAG = "secure_ml.model_digest"
+_FOLDER = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """Where a model is in MLflow."""
+
+    experiment_id: str
+    run_id: str
+    version: str
+
+
+def find_logged(home: Home, model: str, digest: str) -> Logged | None:
+    """Return where a model is logged, or None; MLflow is not imported.
+
+    Raises:
+        UnavailableError: The backend cannot be read.
+    """
+    rows = _query(
+        home,
+        "select r.experiment_id, r.run_uuid, v.version from tags t join runs r on r.run_uuid = t.run_uuid "
+        "join model_versions v on v.run_id = r.run_uuid where t.key = ? and t.value = ? and v.name = ?",
+        (_DIGEST_TAG, digest, model),
+    )
+    return Logged(*(str(value) for value in rows[0])) if rows else None
+
+
+def champion(home: Home, model: str) -> str | None:
+    """Return the version that the alias `champion` names, or None; MLflow is not imported.
+
+    Raises:
+        UnavailableError: The backend cannot be read.
+    """
+    rows = _query(home, "select version from registered_model_aliases where name = ? and alias = ?", (model, CHAMPION))
+    return str(rows[0][0]) if rows else None
+
+
+def log_model(
+    home: Home,
+    model: str,
+    digest: str,
+    files: Mapping[str, bytes],
+    *,
+    params: Mapping[str, str],
+    metrics: Mapping[str, float],
+) -> Logged:
+    """Log the signed folder as a run's artifacts and register it; the same digest is logged once.
+
+    Raises:
+        UnavailableError: MLflow failed.
+    """
+    with _client(home) as client:
+        known = find_logged(home, model, digest)
+        if known is not None:
+            return known
+        from mlflow.exceptions import MlflowException
+
+        experiment = client.get_experiment_by_name(model)
+        experiment_id = (
+            experiment.experiment_id
+            if experiment is not None
+            else client.create_experiment(model, artifact_location=(home.mlflow / "artifacts" / model).as_uri())
+        )
+        run = client.create_run(experiment_id, run_name=f"{model}-{digest[:12]}", tags={_DIGEST_TAG: digest})
+        run_id = run.info.run_id
+        for name, value in params.items():
+            client.log_param(run_id, name, value)
+        for name, figure in metrics.items():
+            client.log_metric(run_id, name, figure)
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in files.items():
+                (Path(folder) / name).write_bytes(content)
+            client.log_artifacts(run_id, folder, _FOLDER)
+        try:
+            client.create_registered_model(model)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        source = f"{run.info.artifact_uri}/{_FOLDER}"
+        version = client.create_model_version(model, source=source, run_id=run_id)
+        client.set_terminated(run_id)
+        return Logged(experiment_id, run_id, str(version.version))
+
+
+def set_champion(home: Home, model: str, version: str) -> None:
+    """Point the alias `champion` at a version.
+
+    Raises:
+        UnavailableError: MLflow failed.
+    """
+    with _client(home) as client:
+        client.set_registered_model_alias(model, CHAMPION, version)
+
+
+@contextlib.contextmanager
+def _client(home: Home) -> Iterator[MlflowClient]:
+    """One process at a time talks to MLflow; it calls nobody and says nothing on standard output."""
+    for name, value in (("MLFLOW_DISABLE_TELEMETRY", "true"), ("DO_NOT_TRACK", "1"), ("GIT_PYTHON_REFRESH", "quiet")):
+        os.environ[name] = value
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    for name in ("mlflow", "mlflow.store.db.utils", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+    home.mlflow.mkdir(mode=0o700, parents=True, exist_ok=True)
+    uri = f"sqlite:///{home.mlflow / 'mlflow.db'}"
+    with (home.mlflow / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield MlflowClient(tracking_uri=uri, registry_uri=uri)
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            raise UnavailableError(
+                f"MLflow's store in {home.mlflow} failed ({type(error).__name__}); mend it and materialize again"
+            ) from error
+
+
+def _query(home: Home, statement: str, parameters: tuple[str, ...]) -> list[tuple[object, ...]]:
+    path = home.mlflow / "mlflow.db"
+    if not path.exists():
+        return []
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)) as database:
+            return database.execute(statement, parameters).fetchall()
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            return []
+        raise UnavailableError(f"MLflow's store in {home.mlflow} cannot be read ({error})") from None
+    except sqlite3.DatabaseError as error:
+        raise UnavailableError(f"MLflow's store in {home.mlflow} is damaged ({type(error).__name__})") from None

@@ -1,0 +1,202 @@
+"""OpenSSF Model Signing bundles (`model.sig`), made and checked by the model_signing library, over bytes in memory.
+
+The library lets things through that we refuse before it is asked. In this order; the code carries the numbers:
+
+1. The bundle is small, one JSON object of exactly the expected form: a key's signature, no certificate, no log entry.
+2. The key is chosen from the trust root by the bundle's hint, and may sign models.
+3. The payload is a v1.0 statement over whole files, SHA-256, no symbolic links; nothing is ignored but the signature
+   and git's files, and none of git's files is there. Names are flat, unique and sorted.
+4. The library verifies signature and statement.
+5. The signed files are exactly the files at hand, byte for byte.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from secure_ml.digests import Json, parse_json, sha256
+from secure_ml.errors import MalformedError, RejectedError
+from secure_ml.signing.keys import Signer, Trust
+
+__all__ = ["sign_model", "verify_model"]
+
+STAGE = "model"
+_SIGNATURE = "model.sig"
+_MAX_BYTES = 16 << 20
+_MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+_PAYLOAD_TYPE = "application/vnd.in-toto+json"
+_GIT = (".git", ".gitattributes", ".github", ".gitignore")
+_IGNORED = [_SIGNATURE, *_GIT]
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
+
+
+def sign_model(files: Mapping[str, bytes], name: str, signer: Signer) -> bytes:
+    """Sign a flat model folder and return the content of its `model.sig`.
+
+    Args:
+        files: Name to content, without the signature.
+        name: Subject of the statement, the model's name.
+        signer: EC P-256.
+
+    Raises:
+        RejectedError: A file name that the signature would not cover.
+    """
+    from model_signing._signing import sign_ec_key, signing
+
+    class _Key:
+        """Stands where the library expects a private key; the private key itself stays with the signer."""
+
+        def public_key(self) -> ec.EllipticCurvePublicKey:
+            return signer.public_key
+
+        def sign(self, payload: bytes, _: ec.EllipticCurveSignatureAlgorithm) -> bytes:
+            return signer.sign(payload)
+
+    class _Signer(sign_ec_key.Signer):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._private_key = _Key()
+
+    _refuse_names(files)
+    bundle = _Signer().sign(signing.Payload(_manifest(files, name))).bundle
+    rendered: str = bundle.to_json()
+    return rendered.encode()
+
+
+def verify_model(files: Mapping[str, bytes], signature: bytes, trust: Trust) -> None:
+    """Verify that `signature` covers exactly `files`.
+
+    Args:
+        files: Name to content, without the signature; nothing is read from disk.
+        signature: The content of `model.sig`.
+        trust: Whose signatures are believed.
+
+    Raises:
+        MalformedError: Not such a bundle.
+        RejectedError: Foreign key, wrong signature, or a file that is changed, missing or not signed; it is named.
+    """
+    from model_signing._signing import sign_ec_key, sign_sigstore_pb
+    from sigstore_models.bundle import v1 as bundle_pb
+
+    # 1. The bundle's form.
+    if len(signature) > _MAX_BYTES:
+        raise MalformedError(f"{_SIGNATURE}: {len(signature)} bytes, at most {_MAX_BYTES} are read")
+    document = parse_json(signature, _SIGNATURE)
+    hint, payload = _parse_bundle(document)
+    # 2. The key.
+    public_key = trust.key(hint, STAGE, _SIGNATURE)
+    # 3. The statement.
+    _refuse_statement(parse_json(payload, f"{_SIGNATURE} payload"))
+    _refuse_names(files)
+
+    # 4. The library.
+    class _Verifier(sign_ec_key.Verifier):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._public_key = public_key
+
+    try:
+        material: Any = document["verificationMaterial"]
+        material.setdefault("tlogEntries", [])
+        expected = _Verifier().verify(sign_sigstore_pb.Signature(bundle_pb.Bundle.from_dict(document)))
+    except InvalidSignature:
+        raise RejectedError(f"{_SIGNATURE}: the signature does not hold; it was changed or forged") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MalformedError(f"{_SIGNATURE}: the library refused it ({type(error).__name__})") from None
+    # 5. The files.
+    signed = {item.identifier: item.digest.digest_hex for item in expected.resource_descriptors()}
+    found = {name: sha256(content) for name, content in files.items()}
+    for name in sorted(signed.keys() | found.keys()):
+        if name not in found:
+            raise RejectedError(f"{name}: is signed in {_SIGNATURE} and missing; restore it")
+        if name not in signed:
+            raise RejectedError(f"{name}: is not signed in {_SIGNATURE}; remove it")
+        if signed[name] != found[name]:
+            raise RejectedError(f"{name}: changed after it was signed; restore it from a good copy")
+
+
+def _manifest(files: Mapping[str, bytes], name: str) -> Any:
+    from model_signing import manifest
+    from model_signing._hashing import hashing
+
+    serialization = manifest.SerializationType.from_args(
+        {"method": "files", "hash_type": "sha256", "allow_symlinks": False, "ignore_paths": _IGNORED}
+    )
+    items = [
+        serialization.new_item(file, hashing.Digest("sha256", bytes.fromhex(sha256(content))))
+        for file, content in sorted(files.items())
+    ]
+    return manifest.Manifest(name, items, serialization)
+
+
+def _refuse_names(files: Mapping[str, bytes]) -> None:
+    for name in files:
+        if not _NAME.fullmatch(name) or name == _SIGNATURE:
+            raise RejectedError(f"{name[:40]!r}: no file of this name can be signed; rename or remove it")
+    if not files:
+        raise RejectedError("model folder: holds no file, nothing can be signed")
+
+
+def _parse_bundle(document: dict[str, Json]) -> tuple[str, bytes]:
+    match document:
+        case {
+            "mediaType": str(media),
+            "verificationMaterial": {"publicKey": {"hint": str(hint), **more_key}, **material},
+            "dsseEnvelope": {
+                "payload": str(payload),
+                "payloadType": str(kind),
+                "signatures": [{"sig": str(), **more_signature}],
+                **more_envelope,
+            },
+            **rest,
+        } if (
+            media == _MEDIA_TYPE
+            and kind == _PAYLOAD_TYPE
+            and not more_key
+            and not more_envelope
+            and not rest
+            and set(more_signature) <= {"keyid"}
+            and material in ({}, {"tlogEntries": []})
+        ):
+            try:
+                return hint, base64.b64decode(payload, validate=True)
+            except binascii.Error:
+                raise MalformedError(f"{_SIGNATURE}: the payload is not base64") from None
+    raise MalformedError(f"{_SIGNATURE}: not a Model Signing bundle of one key, without certificate or log entry")
+
+
+def _refuse_statement(statement: dict[str, Json]) -> None:
+    match statement:
+        case {
+            "_type": "https://in-toto.io/Statement/v1",
+            "predicateType": "https://model_signing/signature/v1.0",
+            "subject": [{"name": str(), "digest": {"sha256": str()}}],
+            "predicate": {
+                "serialization": {
+                    "method": "files",
+                    "hash_type": "sha256",
+                    "allow_symlinks": False,
+                    "ignore_paths": list(ignored),
+                    **more,
+                },
+                "resources": list(resources),
+                **more_predicate,
+            },
+            **rest,
+        } if not rest and not more and not more_predicate and {str(path) for path in ignored} <= set(_IGNORED):
+            names = []
+            for resource in resources:
+                match resource:
+                    case {"name": str(name), "algorithm": "sha256", "digest": str(), **extra} if not extra:
+                        names.append(name)
+                    case _:
+                        raise MalformedError(f"{_SIGNATURE}: a resource is not {{name, algorithm sha256, digest}}")
+            if names != sorted(set(names)) or not all(_NAME.fullmatch(name) for name in names):
+                raise RejectedError(f"{_SIGNATURE}: signed names are not flat, unique and sorted")
+            return
+    raise RejectedError(f"{_SIGNATURE}: not a v1.0 statement over whole files, SHA-256, without links")
