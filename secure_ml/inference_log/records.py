@@ -1,0 +1,100 @@
+"""One logged prediction. Schema version and column classes are part of the format from its first version."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+__all__ = ["COLUMN_CLASSES", "RECORD_SCHEMA_VERSION", "Ids", "Record", "now"]
+
+RECORD_SCHEMA_VERSION = 1
+
+COLUMN_CLASSES: dict[str, Literal["plain", "personal"]] = {
+    "id": "plain",
+    "time": "plain",
+    "model": "plain",
+    "release": "plain",
+    "model_digest": "plain",
+    "request_id": "personal",
+    "input": "personal",
+    "label": "plain",
+    "score": "plain",
+    "confidence": "plain",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One prediction.
+
+    Attributes:
+        seq: Place in its service's file, counted from 1.
+        id: UUIDv7.
+        time: RFC 3339 in UTC, microseconds.
+        model: The model's name.
+        release: Number of the release that answered.
+        model_digest: Digest of the model that answered.
+        request_id: The client's own id, if it gave one.
+        input: Feature values in the model's order, None where missing.
+        label: Name of the predicted class.
+        score: P(positive).
+        confidence: P(predicted class).
+    """
+
+    seq: int
+    id: str
+    time: str
+    model: str
+    release: int
+    model_digest: str
+    request_id: str | None
+    input: tuple[float | None, ...]
+    label: str
+    score: float
+    confidence: float
+
+    def as_json(self, *, personal: bool) -> dict[str, Any]:
+        """Return the record by column, the personal ones only where asked for."""
+        return {
+            name: getattr(self, name)
+            for name, column_class in COLUMN_CLASSES.items()
+            if personal or column_class == "plain"
+        }
+
+
+def now() -> str:
+    """Return the time as a record holds it."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+class Ids:
+    """Makes UUIDv7 ids that increase within the process.
+
+    Source: RFC 9562, section 5.7, with a counter in rand_a and the top of rand_b (section 6.2, method 1).
+    """
+
+    def __init__(self) -> None:
+        """Start at the present millisecond."""
+        self._lock = threading.Lock()
+        self._last_ms = 0
+        self._counter = 0
+
+    def make(self) -> str:
+        """Return the next id."""
+        with self._lock:
+            milliseconds = time.time_ns() // 1_000_000
+            if milliseconds > self._last_ms:
+                self._last_ms, self._counter = milliseconds, int.from_bytes(os.urandom(3)) >> 1
+            else:
+                self._counter += 1
+                if self._counter >= 1 << 24:
+                    self._last_ms, self._counter = self._last_ms + 1, 0
+            high, low = self._counter >> 12, self._counter & 0xFFF
+            rest = (low << 50) | (int.from_bytes(os.urandom(8)) >> 14)
+            value = (self._last_ms << 80) | (7 << 76) | (high << 64) | (2 << 62) | rest
+        text = f"{value:032x}"
+        return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))

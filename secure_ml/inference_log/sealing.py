@@ -1,0 +1,176 @@
+"""Reading what services logged, sealing it into Parquet, and forgetting what was sealed and signed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from secure_ml.errors import MalformedError, UnavailableError
+from secure_ml.home import Home
+from secure_ml.inference_log.records import RECORD_SCHEMA_VERSION, Record
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = [
+    "forget_sealed",
+    "logged_requests",
+    "newest_records",
+    "parse_segment",
+    "read_unsealed",
+    "render_segment",
+    "unsealed_files",
+]
+
+_PLAIN = ("id", "time", "model", "release", "model_digest", "request_id", "label", "score", "confidence")
+_COLUMNS = "seq, id, time, model, release, model_digest, request_id, input, label, score, confidence"
+
+
+def unsealed_files(home: Home, model: str) -> list[Path]:
+    """Return the files of all service processes, oldest first."""
+    return sorted((home.log / model).glob("*.sqlite"))
+
+
+def read_unsealed(path: Path, after_seq: int, limit: int) -> list[Record]:
+    """Read records after `after_seq`, in order; works while the service runs, and after it was killed.
+
+    Raises:
+        MalformedError: Not a log file of this schema version.
+        UnavailableError: It cannot be opened.
+    """
+    with _open(path) as database:
+        rows = database.execute(
+            f"select {_COLUMNS} from records where seq > ? order by seq limit ?",  # noqa: S608 (constant columns)
+            (after_seq, limit),
+        ).fetchall()
+    return [_record(row, path.name) for row in rows]
+
+
+def forget_sealed(path: Path, up_to_seq: int) -> None:
+    """Delete the records up to `up_to_seq`, which a signed segment holds.
+
+    Raises:
+        UnavailableError: The file cannot be written.
+    """
+    if up_to_seq > 0:
+        with _open(path) as database:
+            database.execute("delete from records where seq <= ?", (up_to_seq,))
+
+
+def render_segment(records: Sequence[Record], features: Sequence[str]) -> bytes:
+    """Render records as Parquet (zstd): the plain columns, and one column `input_<feature>` a feature."""
+    import polars as pl
+
+    columns: dict[str, pl.Series] = {
+        name: pl.Series(name, [getattr(record, name) for record in records]) for name in _PLAIN
+    }
+    columns["request_id"] = columns["request_id"].cast(pl.String)
+    for index, feature in enumerate(features):
+        columns[f"input_{feature}"] = pl.Series(
+            f"input_{feature}", [record.input[index] for record in records], dtype=pl.Float64
+        )
+    columns["record_schema"] = pl.Series("record_schema", [RECORD_SCHEMA_VERSION] * len(records), dtype=pl.Int64)
+    buffer = io.BytesIO()
+    pl.DataFrame(columns).write_parquet(buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def parse_segment(content: bytes) -> pl.DataFrame:
+    """Parse a segment.
+
+    Raises:
+        MalformedError: Not Parquet.
+    """
+    import polars as pl
+
+    try:
+        return pl.read_parquet(io.BytesIO(content))
+    except pl.exceptions.PolarsError as error:
+        raise MalformedError(f"segment: not a Parquet file ({type(error).__name__})") from None
+
+
+def newest_records(home: Home, model: str, count: int) -> list[Record]:
+    """Return the newest `count` records, sealed or not, newest first."""
+    found: dict[str, Record] = {}
+    for path in unsealed_files(home, model):
+        with _open(path) as database:
+            rows = database.execute(
+                f"select {_COLUMNS} from records order by seq desc limit ?",  # noqa: S608 (constant columns)
+                (count,),
+            ).fetchall()
+        found |= {record.id: record for record in (_record(row, path.name) for row in rows)}
+    for frame in _segments(home, model):
+        names = [name for name in frame.columns if name.startswith("input_")]
+        for row in frame.sort("id").tail(count).iter_rows(named=True):
+            values = {name: row[name] for name in _PLAIN}
+            found.setdefault(row["id"], Record(seq=0, input=tuple(row[name] for name in names), **values))
+    return [found[key] for key in sorted(found, reverse=True)[:count]]
+
+
+def logged_requests(home: Home, model: str) -> set[str]:
+    """Return the clients' request ids that were answered, sealed or not."""
+    known: set[str] = set()
+    for path in unsealed_files(home, model):
+        with _open(path) as database:
+            rows = database.execute("select request_id from records where request_id is not null").fetchall()
+        known |= {str(row[0]) for row in rows}
+    for frame in _segments(home, model):
+        known |= set(frame["request_id"].drop_nulls().to_list())
+    return known
+
+
+def _segments(home: Home, model: str) -> Iterator[pl.DataFrame]:
+    for path in sorted((home.log / model / "segments").glob("*.parquet")):
+        yield parse_segment(path.read_bytes())
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[sqlite3.Connection]:
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=30)
+        ) as database:
+            database.execute("pragma synchronous=full")
+            version = database.execute("pragma user_version").fetchone()[0]
+            tables = {str(row[0]) for row in database.execute("select name from sqlite_master where type = 'table'")}
+            if "records" not in tables and version in (0, RECORD_SCHEMA_VERSION):
+                # Its service was killed while it made the file: it acknowledged nothing.
+                database.execute(
+                    "create temp table records (seq, id, time, model, release, model_digest, request_id, input, "
+                    "label, score, confidence)"
+                )
+            elif version != RECORD_SCHEMA_VERSION:
+                raise MalformedError(
+                    f"log {path.name}: record schema {version}, expected {RECORD_SCHEMA_VERSION}; use a newer release"
+                )
+            yield database
+    except sqlite3.OperationalError as error:
+        raise UnavailableError(f"log {path.name}: cannot be read now ({error})") from None
+    except sqlite3.DatabaseError as error:
+        raise MalformedError(f"log {path.name}: damaged ({type(error).__name__}); keep it for recovery") from None
+
+
+def _record(row: tuple[object, ...], where: str) -> Record:
+    seq, id_, time, model, release, digest, request_id, given, label, score, confidence = row
+    try:
+        values = tuple(None if value is None else float(value) for value in json.loads(str(given)))
+        return Record(
+            seq=int(str(seq)),
+            id=str(id_),
+            time=str(time),
+            model=str(model),
+            release=int(str(release)),
+            model_digest=str(digest),
+            request_id=None if request_id is None else str(request_id),
+            input=values,
+            label=str(label),
+            score=float(str(score)),
+            confidence=float(str(confidence)),
+        )
+    except (ValueError, TypeError):
+        raise MalformedError(f"log {where}: a record is damaged; keep the file for recovery") from None

@@ -1,0 +1,255 @@
+"""The inference service: FastAPI for the management routes, a plain ASGI route for what must be fast.
+
+It reads the home and the trust root, and needs no signing key. Errors are `{"error": "..."}`, as the Open Inference
+Protocol has it, and hold no value of a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+import uvicorn
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
+
+from secure_ml.errors import MalformedError, PreconditionError, SecureMLError, UnavailableError
+from secure_ml.home import Home
+from secure_ml.inference_log.records import Ids
+from secure_ml.inference_log.writing import LogWriter
+from secure_ml.serving.batching import Batcher
+from secure_ml.serving.metrics import Metrics
+from secure_ml.serving.protocol import parse_infer, parse_predict, render_infer, render_predict
+from secure_ml.serving.watching import Watched
+from secure_ml.signing.keys import Trust
+
+__all__ = ["serve"]
+
+MAX_BODY_BYTES = 8 << 20
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class Service:
+    """The ASGI application of one model."""
+
+    def __init__(self, watched: Watched, writer: LogWriter, metrics: Metrics, model: str) -> None:
+        """Put the parts together."""
+        self._watched, self._metrics = watched, metrics
+        self._batcher = Batcher(writer, metrics)
+        self._infer_path = f"/v2/models/{model}/infer"
+        self._management = management(watched, metrics, model)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and scope["method"] == "POST":
+            path = scope["path"]
+            if path == self._infer_path or path == "/predict":
+                await self._predict(scope, receive, send, named=path == "/predict")
+                return
+        await self._management(scope, receive, send)
+
+    async def _predict(self, scope: Message, receive: Receive, send: Send, *, named: bool) -> None:
+        start = time.perf_counter()
+        code, body = 200, b""
+        try:
+            content = await _read_body(receive)
+            served = self._watched.served
+            if served is None:
+                raise UnavailableError(f"not serving: {self._watched.reason}")
+            if named:
+                asked = parse_predict(content, served, _header(scope, b"x-request-id"))
+                body = render_predict(await self._batcher.answer(served, asked))
+            else:
+                if _header(scope, b"inference-header-content-length") is not None:
+                    raise MalformedError("binary tensors are not served; send data as JSON")
+                asked = parse_infer(content, served)
+                body = render_infer(await self._batcher.answer(served, asked))
+        except _TooLargeError as error:
+            code, body = 413, _error(str(error))
+        except MalformedError as error:
+            code, body = 400, _error(str(error))
+        except SecureMLError as error:
+            code, body = 503, _error(str(error))
+        self._metrics.requests.labels(str(code)).inc()
+        self._metrics.seconds.observe(time.perf_counter() - start)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": code,
+                "headers": [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())],
+            }
+        )
+        await send({"type": "http.response.body", "body": body})
+
+
+class _TooLargeError(MalformedError):
+    """A body over the limit; the rest of it is not read."""
+
+
+async def _read_body(receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise MalformedError("the client went away")
+        part = message.get("body", b"")
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            raise _TooLargeError(f"body: at most {MAX_BODY_BYTES} bytes are read")
+        parts.append(part)
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _header(scope: Message, name: bytes) -> str | None:
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value.decode("latin-1"))
+    return None
+
+
+def _error(text: str) -> bytes:
+    return msgspec.json.encode({"error": text})
+
+
+def management(watched: Watched, metrics: Metrics, model: str) -> FastAPI:
+    """Return the routes that people and orchestrators ask: health, metadata, metrics."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        task = asyncio.create_task(watched.watch())
+        yield
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    app = FastAPI(title=f"secure-ml {model}", lifespan=lifespan, docs_url=None, redoc_url=None)
+
+    def ready() -> JSONResponse:
+        fine = watched.served is not None
+        document: dict[str, Any] = {"live": fine, "ready": fine}
+        if not fine:
+            document["error"] = watched.reason
+        return JSONResponse(document, status_code=200 if fine else 503)
+
+    @app.get("/v2/health/live")
+    async def health_live() -> dict[str, bool]:
+        return {"live": True}
+
+    @app.get("/v2/health/ready")
+    async def health_ready() -> JSONResponse:
+        return ready()
+
+    @app.get("/v2")
+    async def server() -> dict[str, Any]:
+        return {"name": "secure-ml", "version": "0.1.0", "extensions": []}
+
+    @app.get("/v2/models/{name}")
+    async def metadata(name: str) -> JSONResponse:
+        if name != model:
+            return JSONResponse({"error": "no such model"}, status_code=404)
+        served = watched.served
+        if served is None:
+            return ready()
+        return JSONResponse(
+            {
+                "name": model,
+                "versions": [str(served.release.number)],
+                "platform": "onnx_onnxv1",
+                "inputs": [{"name": "features", "datatype": "FP64", "shape": [-1, len(served.features)]}],
+                "outputs": [
+                    {"name": "score", "datatype": "FP64", "shape": [-1]},
+                    {"name": "label", "datatype": "BYTES", "shape": [-1]},
+                ],
+                "parameters": {
+                    "features": ",".join(served.features),
+                    "model_digest": served.release.model_digest,
+                    "release_document": served.release.document,
+                },
+            }
+        )
+
+    @app.get("/v2/models/{name}/ready")
+    async def model_ready(name: str) -> JSONResponse:
+        return ready() if name == model else JSONResponse({"error": "no such model"}, status_code=404)
+
+    @app.get("/metrics")
+    async def exposition() -> Response:
+        return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.exception_handler(404)
+    async def not_found(*_: object) -> JSONResponse:
+        return JSONResponse({"error": "no such route or model"}, status_code=404)
+
+    @app.exception_handler(405)
+    async def not_allowed(*_: object) -> JSONResponse:
+        return JSONResponse({"error": "another method is expected here"}, status_code=405)
+
+    return app
+
+
+def serve(
+    home: Home,
+    trust: Trust,
+    model: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    unsafe_expose_without_authentication: bool = False,
+) -> None:
+    """Serve the released model until SIGTERM or SIGINT; then drain, and close the log.
+
+    Raises:
+        RejectedError: The release does not verify: the service does not start.
+        PreconditionError: Not a loopback address, or a port that cannot be bound.
+        UnavailableError: Nothing is released, or the log cannot be made.
+    """
+    if not unsafe_expose_without_authentication and not ipaddress.ip_address(_resolve(host)).is_loopback:
+        raise PreconditionError(
+            f"host {host}: is not loopback, and this service authenticates nobody; put an authenticating proxy in "
+            "front, or add --unsafe-expose-without-authentication"
+        )
+    metrics = Metrics()
+    watched = Watched(home, trust, model, metrics)
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        raise PreconditionError(f"port {port} on {host}: cannot be bound ({error.strerror})") from None
+    writer = LogWriter(home.log / model / f"{Ids().make()}.sqlite")
+    service = Service(watched, writer, metrics, model)
+    config = uvicorn.Config(
+        service, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=10
+    )
+    number = watched.served.release.number if watched.served else 0
+    try:
+        asyncio.run(_run(uvicorn.Server(config), bound, f"serving {model} release {number}", host))
+    finally:
+        writer.close()
+
+
+async def _run(server: uvicorn.Server, bound: socket.socket, said: str, host: str) -> None:
+    task = asyncio.create_task(server.serve(sockets=[bound]))
+    while not server.started and not task.done():
+        await asyncio.sleep(0.01)
+    if server.started:
+        print(f"{said} on http://{host}:{bound.getsockname()[1]}", file=sys.stderr, flush=True)  # noqa: T201
+    await task
+
+
+def _resolve(host: str) -> str:
+    try:
+        return str(socket.getaddrinfo(host, None)[0][4][0])
+    except OSError:
+        raise PreconditionError(f"host {host}: is not an address of this machine") from None

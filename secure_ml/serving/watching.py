@@ -1,0 +1,74 @@
+"""Watching the release while it serves: a newer one is swapped in, and one changed byte stops the service."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+from secure_ml.errors import RejectedError, SecureMLError
+from secure_ml.gates import current_release, read_released
+from secure_ml.home import Home
+from secure_ml.serving.metrics import Metrics
+from secure_ml.serving.model import ServedModel, load_released
+from secure_ml.signing.keys import Trust
+
+__all__ = ["Watched"]
+
+_INTERVAL_S = 0.5
+_SHARE = 20  # verifying takes at most one part in so many of a core
+
+
+class Watched:
+    """The model that serves now, or why none does.
+
+    Attributes:
+        served: Replaced as a whole; a request keeps the one that it began with.
+        reason: Why nothing is served, empty while `served` is not None.
+    """
+
+    def __init__(self, home: Home, trust: Trust, model: str, metrics: Metrics) -> None:
+        """Load the current release.
+
+        Raises:
+            SecureMLError: It does not verify.
+        """
+        self._home, self._trust, self._model, self._metrics = home, trust, model, metrics
+        self.served: ServedModel | None = load_released(home, trust, model)
+        self.reason = ""
+        self._highest = self.served.release
+        self._show()
+
+    async def watch(self) -> None:
+        """Verify again and again, until cancelled."""
+        while True:
+            start = time.monotonic()
+            try:
+                fresh = await asyncio.to_thread(self._verify)
+            except (SecureMLError, OSError) as error:
+                if self.served is not None:
+                    print(f"stopped serving: {error}", file=sys.stderr, flush=True)  # noqa: T201
+                self.served, self.reason = None, str(error)
+            else:
+                if self.served is not fresh:
+                    print(f"serving release {fresh.release.number}", file=sys.stderr, flush=True)  # noqa: T201
+                self.served, self.reason, self._highest = fresh, "", fresh.release
+            self._show()
+            await asyncio.sleep(max(_INTERVAL_S, _SHARE * (time.monotonic() - start)))
+
+    def _verify(self) -> ServedModel:
+        release = current_release(self._home, self._trust, self._model)
+        if release.number < self._highest.number:
+            raise RejectedError(
+                f"releases/{self._model}: release {self._highest.number} served and is gone; this home was rolled back"
+            )
+        served = self.served
+        if served is not None and served.release.document == release.document:
+            read_released(self._home, self._trust, release)
+            return served
+        return load_released(self._home, self._trust, self._model)
+
+    def _show(self) -> None:
+        self._metrics.intact.set(0 if self.served is None else 1)
+        if self.served is not None:
+            self._metrics.release.set(self.served.release.number)
