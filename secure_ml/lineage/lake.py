@@ -1,0 +1,133 @@
+"""The lake: DuckDB views over the files of record. It holds no state; it is rebuilt at will and renamed into place.
+
+A view over files blocks nobody: a reader may keep the file open while a newer one takes its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from secure_ml.errors import UnavailableError
+from secure_ml.home import Home
+from secure_ml.inference_log.sealing import render_segment
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["query", "rebuild"]
+
+_CONFIGURATION = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+}
+_ENVELOPE = "{payload: 'VARCHAR', payloadType: 'VARCHAR'}"
+_STATEMENT = """
+    create view {name} as
+    with decoded as (
+        select filename, decode(from_base64(payload))::json as statement
+        from read_json({files}, columns = {envelope}, filename = true, format = 'unstructured',
+            maximum_object_size = 16777216)
+        where payload is not null
+    )
+    select {columns}, statement->'$.subject' as subjects, filename as path from decoded
+"""
+_EVIDENCE = (
+    ", ".join(
+        f"statement->>'$.predicate.{name}' as {name}" for name in ("model", "stage", "cause", "decision", "made_at")
+    )
+    + ", statement->'$.predicate.reasons' as reasons, statement->'$.predicate.inputs' as inputs, "
+    + ("statement->'$.predicate.facts' as facts")
+)
+_RELEASES = (
+    "statement->>'$.predicate.model' as model, (statement->>'$.predicate.number')::integer as number, "
+    "statement->>'$.predicate.model_digest' as model_digest, statement->>'$.predicate.made_at' as made_at, "
+    "statement->'$.predicate.inputs' as inputs"
+)
+
+
+def rebuild(home: Home) -> Path:
+    """Make `lake/lake.duckdb` anew: views `records`, `evidence`, `releases`, `quarantine`.
+
+    What the views show was not verified by reading it: they are for questions, gates verify for themselves.
+
+    Raises:
+        UnavailableError: The views cannot be made.
+    """
+    import duckdb
+
+    empty = home.lake / "empty"
+    empty.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (empty / "envelope.json").write_text("{}")
+    (empty / "findings.json").write_text("{}")
+    _write_if_other(empty / "records.parquet", render_segment([], []))
+    fresh = home.lake / f".{secrets.token_hex(8)}.duckdb"
+    try:
+        with contextlib.closing(duckdb.connect(str(fresh), config=_CONFIGURATION)) as database:
+            records = _files(home, "log/*/segments/*.parquet", empty / "records.parquet")
+            database.execute(f"create view records as select * from read_parquet({records}, union_by_name = true)")  # noqa: S608
+            for name, pattern, columns in (
+                ("evidence", "evidence/*/*/*.json", _EVIDENCE),
+                ("releases", "releases/*/*.json", _RELEASES),
+            ):
+                files = _files(home, pattern, empty / "envelope.json")
+                database.execute(_STATEMENT.format(name=name, files=files, envelope=_ENVELOPE, columns=columns))
+            _quarantine(database, _files(home, "quarantine/*/*/findings.json", empty / "findings.json"))
+        fresh.replace(home.lake / "lake.duckdb")
+    except duckdb.Error as error:
+        fresh.unlink(missing_ok=True)
+        raise UnavailableError(f"lake: its views cannot be made ({type(error).__name__}: {error})") from None
+    return home.lake / "lake.duckdb"
+
+
+def query(home: Home, sql: str, parameters: Sequence[object] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Ask the lake, read-only.
+
+    Returns:
+        Column names, and rows.
+
+    Raises:
+        UnavailableError: There is no lake yet, or the question cannot be answered.
+    """
+    import duckdb
+
+    path = home.lake / "lake.duckdb"
+    if not path.exists():
+        rebuild(home)
+    try:
+        with contextlib.closing(duckdb.connect(str(path), read_only=True, config=_CONFIGURATION)) as database:
+            cursor = database.execute(sql, list(parameters))
+            return [column[0] for column in cursor.description or []], cursor.fetchall()
+    except duckdb.Error as error:
+        raise UnavailableError(f"lake: the question cannot be answered ({type(error).__name__})") from None
+
+
+def _quarantine(database: duckdb.DuckDBPyConnection, files: str) -> None:
+    columns = "{model: 'VARCHAR', stage: 'VARCHAR', batch: 'VARCHAR', dataset: 'VARCHAR', reasons: 'VARCHAR[]'}"
+    database.execute(
+        f"create view quarantine as select * from read_json({files}, columns = {columns}, filename = true, "  # noqa: S608
+        "format = 'unstructured') where model is not null"
+    )
+
+
+def _files(home: Home, pattern: str, empty: Path) -> str:
+    """Return a SQL list: the glob, and one empty file, since a view over a glob without files raises."""
+    found = [str(empty)]
+    if next(home.root.glob(pattern), None) is not None:
+        found.append(f"{_escape_glob(str(home.root))}/{pattern}")
+    return "[" + ", ".join("'" + name.replace("'", "''") + "'" for name in found) + "]"
+
+
+def _escape_glob(path: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in path)
+
+
+def _write_if_other(path: Path, content: bytes) -> None:
+    if not path.exists() or path.read_bytes() != content:
+        fresh = path.with_name(f".{secrets.token_hex(8)}")
+        fresh.write_bytes(content)
+        fresh.replace(path)

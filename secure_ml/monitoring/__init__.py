@@ -1,0 +1,1 @@
+"""Watching what is served: windows, drift, reports."""

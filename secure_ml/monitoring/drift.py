@@ -1,0 +1,201 @@
+"""Drift of a current window against a reference window: effect size, test, and correction for the number of tests.
+
+An alarm needs both: a p-value that holds after Holm's correction, and an effect that matters. The figures that this
+gives on real data, false alarms and power side by side, are in `docs/monitoring.md`.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secure_ml.digests import Json
+from secure_ml.errors import PreconditionError
+from secure_ml.spec import Drift
+
+__all__ = ["Comparison", "DriftReport", "Window", "compare", "render_plot"]
+
+PREDICTION = "prediction"
+_MAX_CATEGORIES = 10
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Rows that were trained on or served.
+
+    Attributes:
+        features: Names, in the order of the columns of `x`.
+        x: Shape (n, d), NaN where missing.
+        scores: P(positive), shape (n,).
+    """
+
+    features: tuple[str, ...]
+    x: Values
+    scores: Values
+
+    def __post_init__(self) -> None:
+        """Refuse shapes that do not fit."""
+        if self.x.ndim != 2 or self.x.shape != (len(self.scores), len(self.features)):
+            raise PreconditionError("window: expected x of shape (n, d), n scores and d feature names")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One distribution, compared.
+
+    Attributes:
+        name: Feature, `prediction`, or `<feature> missing`.
+        test: Name of the test.
+        effect_name: Name of the effect size.
+        effect: Between 0 (the same) and 1.
+        p_value: Of the test.
+        p_adjusted: After Holm's correction over all comparisons.
+        alarm: Both thresholds are passed.
+    """
+
+    name: str
+    test: str
+    effect_name: str
+    effect: float
+    p_value: float
+    p_adjusted: float
+    alarm: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReport:
+    """All comparisons of two windows.
+
+    Attributes:
+        comparisons: One a feature, the prediction, and one for each feature with missing values.
+        reference_rows: Rows of the reference window.
+        current_rows: Rows of the current window.
+        too_few_rows: The current window is too small for an alarm.
+        settings: What was asked for.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    reference_rows: int
+    current_rows: int
+    too_few_rows: bool
+    settings: Drift
+
+    @property
+    def alarm(self) -> bool:
+        """Whether any comparison raises an alarm."""
+        return any(item.alarm for item in self.comparisons)
+
+    @property
+    def sentence(self) -> str:
+        """The verdict, for people."""
+        if self.too_few_rows:
+            return f"too few rows for a verdict: {self.current_rows}, at least {self.settings.min_rows} are needed"
+        alarms = sorted((item for item in self.comparisons if item.alarm), key=lambda item: -item.effect)
+        of = f"{len(self.comparisons)} distributions compared over {self.current_rows} rows"
+        if not alarms:
+            return f"no drift: {of}"
+        worst = ", ".join(f"{item.name} ({item.effect_name} {item.effect:.2f})" for item in alarms[:3])
+        return f"drift alarm: {len(alarms)} of {of} differ: {worst}"
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the figures by name of what was compared."""
+        return {
+            item.name: {key: value for key, value in asdict(item).items() if key != "name"} for item in self.comparisons
+        }
+
+
+def compare(reference: Window, current: Window, settings: Drift) -> DriftReport:
+    """Compare two windows.
+
+    Measurements: two-sample Kolmogorov-Smirnov, effect D. At most ten distinct values: chi-square
+    test of homogeneity (Fisher's exact test for two values), effect Cramer's V. Missing share: Fisher's exact test,
+    effect the difference of the shares.
+
+    Raises:
+        PreconditionError: Other features, or an empty reference window.
+
+    Source: Holm 1979 for the correction; Cramer 1946, section 21.9, for V.
+    """
+    if reference.features != current.features or not len(reference.scores):
+        raise PreconditionError("drift: expected two windows over the same features, and rows in the reference")
+    found: list[tuple[str, str, str, float, float]] = []
+    if len(current.scores):
+        pairs = [(name, reference.x[:, i], current.x[:, i]) for i, name in enumerate(reference.features)]
+        for name, before, after in [*pairs, (PREDICTION, reference.scores, current.scores)]:
+            found.append((name, *_distribution(before[~np.isnan(before)], after[~np.isnan(after)])))
+            if np.isnan(before).any() or np.isnan(after).any():
+                found.append((f"{name} missing", *_missing(np.isnan(before), np.isnan(after))))
+    adjusted = _holm([item[-1] for item in found])
+    few = len(current.scores) < settings.min_rows
+    comparisons = tuple(
+        Comparison(
+            name=name,
+            test=test,
+            effect_name=effect_name,
+            effect=effect,
+            p_value=p_value,
+            p_adjusted=p_adjusted,
+            alarm=not few and p_adjusted < settings.alpha and effect >= settings.min_effect,
+        )
+        for (name, test, effect_name, effect, p_value), p_adjusted in zip(found, adjusted, strict=True)
+    )
+    return DriftReport(comparisons, len(reference.scores), len(current.scores), few, settings)
+
+
+def _distribution(before: Values, after: Values) -> tuple[str, str, float, float]:
+    from scipy import stats
+
+    if not len(before) or not len(after):
+        return "none, a window has no value", "D", 0.0, 1.0
+    categories = np.union1d(before, after)
+    if len(categories) > _MAX_CATEGORIES:
+        result = stats.ks_2samp(before, after)
+        return "Kolmogorov-Smirnov", "D", float(result.statistic), float(result.pvalue)
+    if len(categories) == 1:
+        return "none, one value", "V", 0.0, 1.0
+    table = np.array([[(values == category).sum() for category in categories] for values in (before, after)])
+    statistic, p_value, _, _ = stats.chi2_contingency(table, correction=False)
+    effect = float(np.sqrt(statistic / table.sum()))
+    if len(categories) == 2:
+        return "Fisher exact", "V", effect, float(stats.fisher_exact(table).pvalue)
+    return "chi-square", "V", effect, float(p_value)
+
+
+def _missing(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> tuple[str, str, float, float]:
+    from scipy import stats
+
+    table = [[int(part.sum()), int((~part).sum())] for part in (before, after)]
+    effect = abs(float(before.mean()) - float(after.mean()))
+    return "Fisher exact", "difference", effect, float(stats.fisher_exact(table).pvalue)
+
+
+def _holm(p_values: list[float]) -> list[float]:
+    """Return Holm-adjusted p-values, in the order given."""
+    adjusted = [1.0] * len(p_values)
+    highest = 0.0
+    for rank, index in enumerate(np.argsort(p_values, kind="stable")):
+        highest = max(highest, min(1.0, p_values[index] * (len(p_values) - rank)))
+        adjusted[index] = highest
+    return adjusted
+
+
+def render_plot(report: DriftReport) -> bytes:
+    """Draw each effect size beside the threshold, as a small SVG."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    items = report.comparisons[::-1]
+    with rc_context({"svg.hashsalt": "secure-ml", "svg.fonttype": "none", "text.parse_math": False}):
+        figure = Figure(figsize=(6, 0.6 + 0.28 * max(len(items), 1)), layout="constrained")
+        axes = figure.subplots()
+        colours = ["tab:red" if item.alarm else "tab:blue" for item in items]
+        axes.barh([item.name for item in items], [item.effect for item in items], color=colours)
+        axes.axvline(report.settings.min_effect, linestyle="--", color="black")
+        axes.set(xlim=(0, 1), xlabel="effect size; red: alarm; dashed: threshold")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
