@@ -1,7 +1,5 @@
 """Asset `dataset`: the bytes of one batch, as they arrived."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg

@@ -21,7 +21,7 @@ def build(model: GuardedModel) -> dg.AssetsDefinition:
     @dg.asset(
         key=asset_key(model.name, DRIFT_REPORT),
         deps=[asset_key(model.name, INFERENCE_LOG)],
-        check_specs=[gate_of(model.name, DRIFT_REPORT)],
+        check_specs=[gate_of(model.name, DRIFT_REPORT, blocking=False)],
         description="Drift of each feature and of the prediction: effect size, test, correction; an HTML report.",
         group_name=model.name,
         kinds={"scipy", "evidently"},

@@ -1,7 +1,5 @@
 """All assets, checks and jobs of one guarded model; alone knows the order of the stages."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from assets import (

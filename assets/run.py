@@ -32,6 +32,7 @@ from secure_ml.stages.training_set import LIVE_FILE
 __all__ = ["run_model"]
 
 _START_S = 60.0
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}  # the event log in the UI has it all
 
 
 @dataclass(slots=True)
@@ -51,7 +52,7 @@ def run_model(installation: Installation, name: str) -> int:
     """
     model = find_model(name)
     summary = Summary()
-    with contextlib.closing(dg.DagsterInstance.get()) as instance:
+    with dg.DagsterInstance.get() as instance:
         for batch in batch_names(model, installation.home):
             instance.add_dynamic_partitions(batches_of(model.name).name or "", [batch])
             _say(f"batch {batch}: from its bytes to the promotion rule")
@@ -84,7 +85,7 @@ def _execute(
     from assets.definitions import defs
 
     job = defs.resolve_job_def(job_name(model.name, purpose))
-    result = job.execute_in_process(instance=instance, partition_key=batch, raise_on_error=False)
+    result = job.execute_in_process(instance=instance, partition_key=batch, raise_on_error=False, run_config=_QUIET)
     refused = []
     for event in result.all_events:
         if event.is_step_failure:

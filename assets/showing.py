@@ -20,16 +20,18 @@ __all__ = ["GATE", "Shown", "gate_of", "metadata_of", "plot_of", "report_link", 
 GATE = "gate"
 _MAX_PLOT_BYTES = 40_000
 Metadata = dict[str, Any]
-Shown: TypeAlias = "dg.AssetCheckResult | dg.MaterializeResult[Any]"
+Shown: TypeAlias = dg.AssetCheckResult | dg.MaterializeResult[Any]
 
 
-def gate_of(model: str, stage: str, partitions: dg.PartitionsDefinition[str] | None = None) -> dg.AssetCheckSpec:
+def gate_of(
+    model: str, stage: str, partitions: dg.PartitionsDefinition[str] | None = None, *, blocking: bool = True
+) -> dg.AssetCheckSpec:
     """Return the check that shows what the gate of a stage found, for each partition where there are any."""
     return dg.AssetCheckSpec(
         GATE,
         asset=asset_key(model, stage),
         description="What the gate of this stage found. The gate itself is in the stage: it raises.",
-        blocking=True,
+        blocking=blocking,
         partitions_def=partitions,
     )
 

@@ -1,7 +1,5 @@
 """Asset `validated_dataset`: the data gate, one partition a batch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg

@@ -4,8 +4,6 @@ Each is idempotent by content. The cause of a run is the digest of what is there
 there too, nothing is launched, also after Dagster's run history was deleted.
 """
 
-from __future__ import annotations
-
 import dagster as dg
 
 from assets.keys import batches_of, job_name
