@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import dagster as dg
-from secure_ml.lineage.lake import rebuild
 
 from assets.keys import INFERENCE_LOG, RELEASE, asset_key
 from assets.showing import Shown, gate_of, show
 from resources.installation import InstallationResource
+from secure_ml.lineage.lake import rebuild
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.inference_log import inference_log
 

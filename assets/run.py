@@ -61,8 +61,12 @@ def run_model(installation: Installation, name: str) -> int:
         released = current_release(installation.home, installation.trust, model.name)
         _say(f"release {released.number}: starting the service on loopback")
         with _service(model) as address:
-            for title, rows in _live_rows(installation, model):
-                summary.served.append(_send(installation, model, address, released.number, title, rows))
+            windows = _live_rows(installation, model)
+            for index, (title, rows) in enumerate(windows):
+                said, answered = _send(installation, model, address, released.number, title, rows)
+                summary.served.append(said)
+                if not answered and index < len(windows) - 1:
+                    continue
                 _say("sealing the inference log, comparing its window with the training set")
                 for stage, reason in _execute(instance, model, "monitoring"):
                     summary.failed.append(f"{stage}: {reason}")
@@ -156,7 +160,7 @@ def _send(
     number: int,
     title: str,
     rows: list[dict[str, float | None]],
-) -> str:
+) -> tuple[str, int]:
     """Send each row that this release has not answered yet; a row's request id is the digest of what is asked."""
     known = logged_requests(installation.home, model.name)
     ids = [sha256(canonical_json([number, row]))[:32] for row in rows]
@@ -176,7 +180,7 @@ def _send(
     if refused:
         text += f", {sum(refused.values())} refused with 400 ("
         text += "; ".join(f"{count} x {reason}" for reason, count in refused.most_common(3)) + ")"
-    return text
+    return text, answered
 
 
 def _post(url: str, request_id: str, row: dict[str, float | None]) -> tuple[int, dict[str, Any]]:

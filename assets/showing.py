@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -27,13 +28,14 @@ def gate_of(
     model: str, stage: str, partitions: dg.PartitionsDefinition[str] | None = None, *, blocking: bool = True
 ) -> dg.AssetCheckSpec:
     """Return the check that shows what the gate of a stage found, for each partition where there are any."""
-    return dg.AssetCheckSpec(
-        GATE,
-        asset=asset_key(model, stage),
-        description="What the gate of this stage found. The gate itself is in the stage: it raises.",
-        blocking=blocking,
-        partitions_def=partitions,
-    )
+    with warnings.catch_warnings(category=dg.PreviewWarning, action="ignore"):  # partitioned checks
+        return dg.AssetCheckSpec(
+            GATE,
+            asset=asset_key(model, stage),
+            description="What the gate of this stage found. The gate itself is in the stage: it raises.",
+            blocking=blocking,
+            partitions_def=partitions,
+        )
 
 
 def show(

@@ -49,13 +49,15 @@ def serve_ui(installation: Installation) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    processes = [subprocess.Popen(command, cwd=root, start_new_session=True) for command in commands]
+    processes = {
+        Path(command[0]).name: subprocess.Popen(command, cwd=root, start_new_session=True) for command in commands
+    }
     try:
         said = False
         while not stop.wait(0.5):
-            ended = [process for process in processes if process.poll() is not None]
+            ended = [name for name, process in processes.items() if process.poll() is not None]
             if ended:
-                print(f"error: {Path(str(ended[0].args[0])).name} ended; stopping the others", file=sys.stderr)
+                print(f"error: {ended[0]} ended; stopping the others", file=sys.stderr)
                 return 1
             if not said and _answers(f"http://{_HOST}:{port}/server_info"):
                 said = True
@@ -68,9 +70,9 @@ def serve_ui(installation: Installation) -> int:
                 )
         return 0
     finally:
-        for process in processes:
+        for process in processes.values():
             _signal(process, signal.SIGTERM)
-        for process in processes:
+        for process in processes.values():
             try:
                 process.wait(timeout=_STOP_S)
             except subprocess.TimeoutExpired:

@@ -62,7 +62,7 @@ def _compile(column: str, rule: str, statistics: dict[str, Any]) -> list[Json]:
             ["le" if statistics["include_max"] else "lt", float(statistics["max_value"])],
         ]
     if rule == "isin":
-        return [["isin", sorted(float(value) for value in statistics["allowed_values"])]]
+        return [["isin", [*sorted(float(value) for value in statistics["allowed_values"])]]]
     raise PreconditionError(
         f"contract of {column}: check {rule} cannot be held against one request row; use ge, gt, le, lt, in_range or "
         "isin, or raise_warning=True"
@@ -128,10 +128,10 @@ class RequestRules:
             sentence = f"{self.names[column]}: {said}"
             found.extend(Violation(int(row), self.names[column], sentence) for row in np.flatnonzero(bad))
 
-        for column in np.flatnonzero((missing & ~self.nullable).any(axis=0)):
-            note(missing[:, column], int(column), "missing")
-        for column in np.flatnonzero(np.isinf(x).any(axis=0)):
-            note(np.isinf(x[:, column]), int(column), "not a finite number")
+        for column in np.flatnonzero((missing & ~self.nullable).any(axis=0)).tolist():
+            note(missing[:, column], column, "missing")
+        for column in np.flatnonzero(np.isinf(x).any(axis=0)).tolist():
+            note(np.isinf(x[:, column]), column, "not a finite number")
         for column, operator, bound in self.rules:
             values = x[:, column]
             if isinstance(bound, tuple):

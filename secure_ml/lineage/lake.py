@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["query", "rebuild"]
 
-_CONFIGURATION = {
+_CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "allow_community_extensions": "false",

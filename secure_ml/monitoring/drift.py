@@ -168,7 +168,7 @@ def _distribution(before: Values, after: Values) -> tuple[str, str, float, float
 def _missing(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> tuple[str, str, float, float]:
     from scipy import stats
 
-    table = [[int(part.sum()), int((~part).sum())] for part in (before, after)]
+    table = np.array([[part.sum(), (~part).sum()] for part in (before, after)])
     effect = abs(float(before.mean()) - float(after.mean()))
     return "Fisher exact", "difference", effect, float(stats.fisher_exact(table).pvalue)
 

@@ -59,13 +59,13 @@ def sign_model(files: Mapping[str, bytes], name: str, signer: Signer) -> bytes:
         def sign(self, payload: bytes, _: ec.EllipticCurveSignatureAlgorithm) -> bytes:
             return signer.sign(payload)
 
-    class _Signer(sign_ec_key.Signer):  # type: ignore[misc]
+    class _Signer(sign_ec_key.Signer):
         def __init__(self) -> None:
-            self._private_key = _Key()
+            self._private_key: Any = _Key()
 
     _refuse_names(files)
-    bundle = _Signer().sign(signing.Payload(_manifest(files, name))).bundle
-    rendered: str = bundle.to_json()
+    signature: Any = _Signer().sign(signing.Payload(_manifest(files, name)))
+    rendered: str = signature.bundle.to_json()
     return rendered.encode()
 
 
@@ -96,7 +96,7 @@ def verify_model(files: Mapping[str, bytes], signature: bytes, trust: Trust) -> 
     _refuse_names(files)
 
     # 4. The library.
-    class _Verifier(sign_ec_key.Verifier):  # type: ignore[misc]
+    class _Verifier(sign_ec_key.Verifier):
         def __init__(self) -> None:
             self._public_key = public_key
 

@@ -44,7 +44,7 @@ def drift_response(installation: Installation, model: GuardedModel) -> Evidence:
     known = find(home, trust, model.name, "drift_response", cause)
     if known is not None:
         return known
-    inputs = {"evidence:drift_report": report.document, "response": model.drift.response}
+    inputs: dict[str, str] = {"evidence:drift_report": report.document, "response": model.drift.response}
     if report.decision == "accepted":
         inputs["response"] = "none"
     elif model.drift.response == "quarantine":

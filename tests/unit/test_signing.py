@@ -188,7 +188,7 @@ def test_a_key_signs_only_the_stages_that_the_policy_allows_it(signer: Signer, t
 )
 def test_a_malformed_policy_is_refused(trust: Trust, policy: str) -> None:
     (trust.root / "policy.json").write_text(policy)
-    with pytest.raises((MalformedError, PreconditionError), match="policy.json"):
+    with pytest.raises((MalformedError, PreconditionError), match=r"policy\.json"):
         Trust.load(trust.root)
 
 

@@ -1,0 +1,89 @@
+"""Laws that a guarded model must satisfy before anything runs: `secure-ml check NAME`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from secure_ml.contracts.reading import parse_batch
+from secure_ml.contracts.requests import request_rules
+from secure_ml.errors import SecureMLError
+from secure_ml.home import read_file
+from secure_ml.spec import GuardedModel
+
+__all__ = ["check_model"]
+
+
+def check_model(model: GuardedModel) -> list[str]:
+    """Return what a model's definition lacks, one sentence each; empty where it is ready to run."""
+    return [f"{model.name}: {sentence}" for law in _LAWS for sentence in law(model)]
+
+
+def _contract(model: GuardedModel) -> Iterator[str]:
+    try:
+        columns = model.schema.columns
+    except (TypeError, ValueError, AttributeError) as error:
+        yield f"contract: is not a pandera schema for Polars ({type(error).__name__})"
+        return
+    for name in model.batches.columns:
+        if name not in columns:
+            yield f"contract: says nothing about column {name} of batches.columns"
+    for name in columns:
+        if name not in model.batches.columns:
+            yield f"batches.columns: lacks {name}, which the contract has"
+    for name in model.features:
+        if name in columns and (columns[name].dtype is None or not _is_numeric(columns[name].dtype)):
+            yield f"contract of {name}: a feature needs a numeric type"
+    if model.label in columns and columns[model.label].nullable:
+        yield f"contract of {model.label}: the label may not be null"
+    if all(name in columns for name in model.features):
+        try:
+            request_rules(model)
+        except SecureMLError as error:
+            yield str(error)
+
+
+def _is_numeric(dtype: object) -> bool:
+    native = getattr(dtype, "type", dtype)
+    is_numeric: Callable[[], bool] | None = getattr(native, "is_numeric", None)
+    return is_numeric is not None and is_numeric()
+
+
+def _batches(model: GuardedModel) -> Iterator[str]:
+    for name, path in model.batches.files.items():
+        try:
+            parse_batch(read_file(path, max_bytes=model.batches.max_bytes), model.batches, name)
+        except SecureMLError as error:
+            yield f"batch {name}: {error}"
+    if model.split.batch not in model.batches.files:
+        yield f"split.batch: {model.split.batch} is not in batches.files, and the holdout comes from it"
+    for name in model.split.live_batches:
+        if name not in model.batches.files:
+            yield f"split.live_batches: {name} is not in batches.files"
+
+
+def _fractions(model: GuardedModel) -> Iterator[str]:
+    split, quality, drift = model.split, model.quality, model.drift
+    if not 0 < split.holdout_fraction < 1 or not 0 <= split.live_fraction < 1 - split.holdout_fraction:
+        yield "split: expected fractions between 0 and 1 that leave rows to train on"
+    if not 0.5 < quality.min_roc_auc <= 1 or not 0 < quality.min_gain_over_dummy <= 0.5:
+        yield "quality: a dummy model would pass; expected min_roc_auc in (0.5, 1] and min_gain_over_dummy in (0, 0.5]"
+    if not 0 <= quality.promotion_margin < 0.5:
+        yield "quality.promotion_margin: expected a figure in [0, 0.5)"
+    if not quality.reason.strip():
+        yield "quality.reason: say why these thresholds"
+    if not 0 < drift.alpha < 0.5 or not 0 < drift.min_effect < 1 or drift.min_rows < 1:
+        yield "drift: expected alpha in (0, 0.5), min_effect in (0, 1) and min_rows of at least 1"
+
+
+def _trainer(model: GuardedModel) -> Iterator[str]:
+    if not model.artifact_types:
+        yield "artifact_types: empty; train once, review the types that the refusal names, and list them"
+    estimator = model.trainer(model.seed)
+    for method in ("fit", "predict_proba", "get_params"):
+        if not callable(getattr(estimator, method, None)):
+            yield f"trainer: what it returns has no {method}; expected a scikit-learn classifier"
+    if len(set(model.classes)) != 2:
+        yield "classes: expected two different names"
+
+
+_LAWS: tuple[Callable[[GuardedModel], Iterator[str]], ...] = (_contract, _batches, _fractions, _trainer)
