@@ -24,7 +24,6 @@ from assets.keys import (
     TRAINING_SET,
     VALIDATED_DATASET,
     asset_keys,
-    batches_of,
     job_name,
 )
 from resources.installation import InstallationResource
@@ -58,7 +57,6 @@ def definitions_of(model: GuardedModel) -> dg.Definitions:
                 job_name(model.name, "intake"),
                 selection=dg.AssetSelection.assets(*asset_keys(model.name, *INTAKE))
                 - dg.AssetSelection.checks(*checks),
-                partitions_def=batches_of(model.name),
                 description="One batch, from its bytes to the promotion rule.",
             ),
             dg.define_asset_job(

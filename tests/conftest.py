@@ -9,6 +9,7 @@ import pytest
 from secure_ml.home import Home
 from secure_ml.installation import Installation
 from secure_ml.signing.keys import Signer, Trust
+from tests.support import build_home, copy_home
 
 
 @pytest.fixture
@@ -38,3 +39,15 @@ def trust(installation: Installation) -> Trust:
 @pytest.fixture
 def signer(installation: Installation) -> Signer:
     return installation.signer()
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a home on which the main job ran with one batch; never written by a test."""
+    return build_home(tmp_path_factory.mktemp("built"))
+
+
+@pytest.fixture
+def ready(built: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """A copy of `built` of a test's own."""
+    return copy_home(built, tmp_path)
