@@ -100,6 +100,11 @@ def put(path: Path, case: str) -> str:
     return expected
 
 
+def take_in(installation: Installation, batch: str) -> None:
+    dataset(installation, model, batch)
+    validated_dataset(installation, model, batch)
+
+
 @pytest.mark.parametrize("case", [*TEXT, *KINDS])
 def test_a_bad_batch_is_refused_with_one_clear_sentence(case: str, installation: Installation) -> None:
     dataset(installation, model, "cleveland")
@@ -108,8 +113,7 @@ def test_a_bad_batch_is_refused_with_one_clear_sentence(case: str, installation:
 
     started = time.process_time()
     with pytest.raises(RejectedError) as caught:
-        dataset(installation, model, "bad")
-        validated_dataset(installation, model, "bad")
+        take_in(installation, "bad")
     assert time.process_time() - started < 10
     said = str(caught.value)
     assert expected in said
