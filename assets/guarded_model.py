@@ -30,10 +30,16 @@ from resources.installation import InstallationResource
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.drift_response import drift_response
 
-__all__ = ["INTAKE", "MONITORING", "definitions_of"]
+__all__ = ["definitions_of"]
 
-INTAKE = (DATASET, VALIDATED_DATASET, TRAINING_SET, TRAINED_MODEL, SIGNED_MODEL, RELEASE)
+INTAKE = (DATASET, VALIDATED_DATASET)
+PROMOTION = (TRAINING_SET, TRAINED_MODEL, SIGNED_MODEL, RELEASE)
 MONITORING = (INFERENCE_LOG, DRIFT_REPORT)
+_JOBS = (
+    ("intake", INTAKE, "One batch, from its bytes to the verdict of its contract."),
+    ("promotion", PROMOTION, "All accepted batches, from the training set to the promotion rule."),
+    ("monitoring", MONITORING, "Seal the inference log, and compare its newest window with the training set."),
+)
 _STAGES = (
     dataset,
     validated_dataset,
@@ -53,17 +59,14 @@ def definitions_of(model: GuardedModel) -> dg.Definitions:
         assets=[stage.build(model) for stage in _STAGES],
         asset_checks=checks,
         jobs=[
-            dg.define_asset_job(
-                job_name(model.name, "intake"),
-                selection=dg.AssetSelection.assets(*asset_keys(model.name, *INTAKE))
-                - dg.AssetSelection.checks(*checks),
-                description="One batch, from its bytes to the promotion rule.",
-            ),
-            dg.define_asset_job(
-                job_name(model.name, "monitoring"),
-                selection=dg.AssetSelection.assets(*asset_keys(model.name, *MONITORING))
-                - dg.AssetSelection.checks(*checks),
-                description="Seal the inference log, and compare its newest window with the training set.",
+            *(
+                dg.define_asset_job(
+                    job_name(model.name, purpose),
+                    selection=dg.AssetSelection.assets(*asset_keys(model.name, *stages))
+                    - dg.AssetSelection.checks(*checks),
+                    description=description,
+                )
+                for purpose, stages, description in _JOBS
             ),
             dg.define_asset_job(
                 job_name(model.name, "nightly_validation"),

@@ -44,5 +44,5 @@ def batches_of(model: str) -> dg.DynamicPartitionsDefinition:
 
 
 def job_name(model: str, purpose: str) -> str:
-    """Return the name of one of a model's jobs: `intake`, `monitoring`, `drift_response`, `nightly_validation`."""
+    """Return the name of one of a model's jobs, such as `intake`, `promotion`, `monitoring`."""
     return f"{model}_{purpose}"

@@ -56,8 +56,8 @@ def run_model(installation: Installation, name: str) -> int:
         for batch in batch_names(model, installation.home):
             instance.add_dynamic_partitions(batches_of(model.name).name or "", [batch])
             _say(f"batch {batch}: from its bytes to the promotion rule")
-            for stage, reason in _execute(instance, model, "intake", batch):
-                summary.refused.append(f"{batch}: {stage}: {reason}")
+            refused = _execute(instance, model, "intake", batch) or _execute(instance, model, "promotion")
+            summary.refused += [f"{batch}: {stage}: {reason}" for stage, reason in refused]
         released = current_release(installation.home, installation.trust, model.name)
         _say(f"release {released.number}: starting the service on loopback")
         with _service(model) as address:

@@ -308,6 +308,8 @@ class Release:
 def releases(home: Home, trust: Trust, model: str) -> list[Release]:
     """Return all releases of a model, lowest number first, each document verified.
 
+    An emptied home may start anew, at number 1: nothing can be served from it until the promotion rule decided again.
+
     Raises:
         RejectedError: A number is missing, or a lower one is the newest than was seen before.
         SecureMLError: A document does not verify; it is named.
@@ -318,7 +320,8 @@ def releases(home: Home, trust: Trust, model: str) -> list[Release]:
     for expected, release in enumerate(found, start=1):
         if release.number != expected:
             raise RejectedError(f"releases/{model}: number {expected} is missing; restore it")
-    _check_witness(trust, model, found)
+    if found:
+        _check_witness(trust, model, found)
     return found
 
 
@@ -331,6 +334,7 @@ def current_release(home: Home, trust: Trust, model: str) -> Release:
     """
     found = releases(home, trust, model)
     if not found:
+        _check_witness(trust, model, found)
         raise UnavailableError(f"{model}: nothing is released; materialize {model}/release first")
     return found[-1]
 
@@ -438,7 +442,8 @@ def _check_witness(trust: Trust, model: str, found: list[Release]) -> None:
         case {"number": int(number), "document": str(document), **rest} if not rest:
             if len(found) < number:
                 raise RejectedError(
-                    f"releases/{model}: release {number} was seen before and is gone; this home was rolled back"
+                    f"releases/{model}: release {number} was seen before and is gone; this home was rolled back "
+                    f"or emptied; restore it, or materialize {model}/release to start anew"
                 )
             if found[number - 1].document != document:
                 raise RejectedError(f"releases/{model}/{number:06}.json: another document than was seen before")

@@ -1,4 +1,4 @@
-"""What watches a model: new batches in its inbox, and drift alarms that nobody answered yet.
+"""What watches a model: new batches in its inbox, newly accepted batches, and drift alarms nobody answered yet.
 
 Each is idempotent by content. The cause of a run is the digest of what is there; where evidence of this cause is
 there too, nothing is launched, also after Dagster's run history was deleted.
@@ -8,9 +8,9 @@ import dagster as dg
 
 from assets.keys import batches_of, job_name
 from resources.installation import InstallationResource
-from secure_ml.errors import SecureMLError, UnavailableError
+from secure_ml.errors import RejectedError, SecureMLError, UnavailableError
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.arrival import arrivals
+from secure_ml.stages.arrival import arrivals, undecided_training_set
 from secure_ml.stages.drift_response import unanswered_alarm
 
 __all__ = ["definitions_of"]
@@ -20,7 +20,7 @@ _INTERVAL_S = 30
 
 def definitions_of(model: GuardedModel) -> dg.Definitions:
     """Return the sensors of one model; they run unless someone stops them."""
-    return dg.Definitions(sensors=[_arrival(model), _drift(model)])
+    return dg.Definitions(sensors=[_arrival(model), _acceptance(model), _drift(model)])
 
 
 def _arrival(model: GuardedModel) -> dg.SensorDefinition:
@@ -49,6 +49,26 @@ def _arrival(model: GuardedModel) -> dg.SensorDefinition:
         )
 
     return arrival
+
+
+def _acceptance(model: GuardedModel) -> dg.SensorDefinition:
+    @dg.sensor(
+        name=job_name(model.name, "acceptance"),
+        job_name=job_name(model.name, "promotion"),
+        minimum_interval_seconds=_INTERVAL_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="A new set of accepted batches: a candidate is trained, and the promotion rule decides.",
+    )
+    def acceptance(installation: InstallationResource) -> dg.SensorResult | dg.SkipReason:
+        try:
+            cause = undecided_training_set(installation.open(), model)
+        except RejectedError as error:
+            return dg.SkipReason(str(error))
+        if cause is None:
+            return dg.SkipReason("the accepted batches were decided on")
+        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=cause)])
+
+    return acceptance
 
 
 def _drift(model: GuardedModel) -> dg.SensorDefinition:

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 from secure_ml.digests import Digest, digest_of, sha256
 from secure_ml.errors import MalformedError
-from secure_ml.gates import find
+from secure_ml.gates import find, history
 from secure_ml.home import read_file
 from secure_ml.installation import Installation
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import batch_path, dataset_cause, inbox_batches
+from secure_ml.stages.training_set import training_set_cause
 from secure_ml.stages.validated_dataset import validation_cause
 
-__all__ = ["Arrival", "arrivals"]
+__all__ = ["Arrival", "arrivals", "undecided_training_set"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +52,24 @@ def arrivals(installation: Installation, model: GuardedModel) -> list[Arrival]:
         if taken is None or find(home, trust, model.name, "validated_dataset", cause) is None:
             found.append(Arrival(batch, cause))
     return found
+
+
+def undecided_training_set(installation: Installation, model: GuardedModel) -> Digest | None:
+    """Return the cause of the training set that the accepted batches make now, where no gate decided on it yet.
+
+    Raises:
+        SecureMLError: The batches make no training set, or evidence does not verify.
+    """
+    home, trust = installation.home, installation.trust
+    cause = training_set_cause(installation, model)
+    made = find(home, trust, model.name, "training_set", cause)
+    if made is None:
+        return cause
+    decided = [made] if made.decision == "rejected" else []
+    for stage in ("trained_model", "signed_model", "release"):
+        decided += [
+            evidence
+            for evidence in history(home, trust, model.name, stage)
+            if evidence.inputs["training_set"] == cause and (stage == "release" or evidence.decision == "rejected")
+        ]
+    return None if decided else cause

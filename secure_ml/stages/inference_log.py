@@ -6,7 +6,7 @@ from pathlib import Path
 
 from secure_ml.digests import Digest, digest_of, sha256
 from secure_ml.errors import RejectedError, UnavailableError
-from secure_ml.gates import Evidence, find, history, read_subjects, record, releases, require
+from secure_ml.gates import Evidence, current_release, find, history, read_subjects, record, releases, require
 from secure_ml.inference_log.records import RECORD_SCHEMA_VERSION, Record
 from secure_ml.inference_log.sealing import forget_sealed, read_unsealed, render_segment, unsealed_files
 from secure_ml.installation import Installation
@@ -35,9 +35,8 @@ def inference_log(installation: Installation, model: GuardedModel) -> Evidence:
         UnavailableError: Nothing is released, or nothing was logged yet.
     """
     home, trust = installation.home, installation.trust
+    current_release(home, trust, model.name)
     released = {item.model_digest: item for item in releases(home, trust, model.name)}
-    if not released:
-        raise UnavailableError(f"{model.name}: nothing is released; materialize {model.name}/release first")
     folder = segment_folder(installation, model)
     sealed = history(home, trust, model.name, "inference_log")
     for evidence in sealed:

@@ -112,7 +112,11 @@ def _decide(
     x, y = arrays(model, tables[HOLDOUT_FILE])
     scores = _scores(files["model.onnx"], x)
     reasons: tuple[str, ...] = ()
-    inputs = {"evidence:signed_model": candidate.document, "model": candidate.inputs["model"]}
+    inputs = {
+        "evidence:signed_model": candidate.document,
+        "model": candidate.inputs["model"],
+        "training_set": candidate.inputs["training_set"],
+    }
     if champion is not None:
         promoted, why = promote(
             scores, _scores(read_released(home, trust, champion)["model.onnx"], x), y, model.quality

@@ -16,7 +16,7 @@ from secure_ml.stages.validated_dataset import TABLE_FILE
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["HOLDOUT_FILE", "LIVE_FILE", "TRAINING_FILE", "training_set"]
+__all__ = ["HOLDOUT_FILE", "LIVE_FILE", "TRAINING_FILE", "training_set", "training_set_cause"]
 
 TRAINING_FILE, HOLDOUT_FILE, LIVE_FILE = "training.parquet", "holdout.parquet", "live.parquet"
 _MANIFEST_FILE = "manifest.json"
@@ -31,34 +31,7 @@ def training_set(installation: Installation, model: GuardedModel) -> Evidence:
             another contract, or evidence or bytes do not verify.
     """
     home, trust = installation.home, installation.trust
-    accepted: dict[str, Evidence] = {}
-    refused: dict[str, Evidence] = {}
-    for evidence in history(home, trust, model.name, "validated_dataset"):
-        kept = accepted if evidence.decision == "accepted" else refused
-        kept[evidence.inputs["batch"]] = evidence
-    if not accepted:
-        why = "; ".join(f"{batch}: {'; '.join(refused[batch].reasons)}" for batch in sorted(refused))
-        raise RejectedError(f"{model.name}/training_set: no batch is accepted ({why or 'none was validated yet'})")
-    if model.split.batch not in accepted:
-        raise RejectedError(
-            f"{model.name}/training_set: batch {model.split.batch}, which gives the holdout, is not accepted"
-        )
-    for batch, evidence in accepted.items():
-        if evidence.inputs["contract"] != model.contract_digest:
-            raise RejectedError(
-                f"{model.name}/training_set: batch {batch} was validated under another contract; "
-                f"materialize {model.name}/validated_dataset for it again"
-            )
-    tables = {
-        batch: read_subjects(accepted[batch], dataset_folder(home, model.name, accepted[batch].cause))[TABLE_FILE]
-        for batch in sorted(accepted)
-    }
-    split: dict[str, Json] = {
-        "batch": model.split.batch,
-        "holdout_fraction": model.split.holdout_fraction,
-        "live_fraction": model.split.live_fraction,
-    }
-    cause = digest_of({"tables": {batch: sha256(tables[batch]) for batch in tables}, "split": split})
+    accepted, refused, tables, cause = _accepted(installation, model)
     folder = dataset_folder(home, model.name, cause)
     known = find(home, trust, model.name, "training_set", cause)
     if known is None:
@@ -67,7 +40,7 @@ def training_set(installation: Installation, model: GuardedModel) -> Evidence:
         files[_MANIFEST_FILE] = canonical_json(
             {
                 "batches": {batch: accepted[batch].inputs["version"] for batch in tables},
-                "split": split,
+                "split": _split_document(model),
                 "files": {name: sha256(content) for name, content in files.items()},
             }
         )
@@ -95,6 +68,54 @@ def training_set(installation: Installation, model: GuardedModel) -> Evidence:
     require(known)
     read_subjects(known, folder)
     return known
+
+
+def training_set_cause(installation: Installation, model: GuardedModel) -> Digest:
+    """Return the cause of the training set that the accepted batches make now.
+
+    Raises:
+        RejectedError: They make none, see `training_set`.
+    """
+    return _accepted(installation, model)[3]
+
+
+def _accepted(
+    installation: Installation, model: GuardedModel
+) -> tuple[dict[str, Evidence], dict[str, Evidence], dict[str, bytes], Digest]:
+    """Return the newest accepted and refused evidence of each batch, the accepted tables, and the cause they make."""
+    home, trust = installation.home, installation.trust
+    accepted: dict[str, Evidence] = {}
+    refused: dict[str, Evidence] = {}
+    for evidence in history(home, trust, model.name, "validated_dataset"):
+        kept = accepted if evidence.decision == "accepted" else refused
+        kept[evidence.inputs["batch"]] = evidence
+    if not accepted:
+        why = "; ".join(f"{batch}: {'; '.join(refused[batch].reasons)}" for batch in sorted(refused))
+        raise RejectedError(f"{model.name}/training_set: no batch is accepted ({why or 'none was validated yet'})")
+    if model.split.batch not in accepted:
+        raise RejectedError(
+            f"{model.name}/training_set: batch {model.split.batch}, which gives the holdout, is not accepted"
+        )
+    for batch, evidence in accepted.items():
+        if evidence.inputs["contract"] != model.contract_digest:
+            raise RejectedError(
+                f"{model.name}/training_set: batch {batch} was validated under another contract; "
+                f"materialize {model.name}/validated_dataset for it again"
+            )
+    tables = {
+        batch: read_subjects(accepted[batch], dataset_folder(home, model.name, accepted[batch].cause))[TABLE_FILE]
+        for batch in sorted(accepted)
+    }
+    cause = digest_of({"tables": {batch: sha256(tables[batch]) for batch in tables}, "split": _split_document(model)})
+    return accepted, refused, tables, cause
+
+
+def _split_document(model: GuardedModel) -> dict[str, Json]:
+    return {
+        "batch": model.split.batch,
+        "holdout_fraction": model.split.holdout_fraction,
+        "live_fraction": model.split.live_fraction,
+    }
 
 
 def _render(frame: pl.DataFrame) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from secure_ml.errors import SecureMLError
-from secure_ml.gates import current_release, read_released
+from secure_ml.gates import current_release, publish_release, read_released
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.signing.keys import Signer
@@ -24,7 +25,7 @@ from secure_ml.stages.trained_model import trained_model
 from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
 from secure_ml.stages.validation import check_stage
-from tests.support import environment_in, flip, serving, start_service
+from tests.support import environment_in, flip, run_to_release, serving, start_service
 
 STAGES = (
     "dataset",
@@ -166,3 +167,29 @@ def test_a_removed_release_is_a_rollback(ready: dict[str, str]) -> None:
     current_release(place.home, place.trust, model.name).path.unlink()
     with pytest.raises(SecureMLError, match="rolled back"):
         current_release(place.home, place.trust, model.name)
+
+
+def test_an_older_release_put_back_is_a_rollback(ready: dict[str, str]) -> None:
+    place = Installation.from_environment(ready)
+    now = current_release(place.home, place.trust, model.name)
+    newer = publish_release(
+        place.home,
+        place.signer(),
+        place.trust,
+        model=model.name,
+        number=2,
+        model_digest=now.model_digest,
+        files=now.files,
+        inputs=now.inputs,
+    )
+    newer.path.unlink()
+    with pytest.raises(SecureMLError, match="release 2 was seen before and is gone"):
+        current_release(place.home, place.trust, model.name)
+
+
+def test_an_emptied_home_starts_anew(ready: dict[str, str]) -> None:
+    place = Installation.from_environment(ready)
+    for part in ("datasets", "models", "evidence", "releases", "mlflow"):
+        shutil.rmtree(place.home.root / part)
+    run_to_release(place, model, "cleveland")
+    assert current_release(place.home, place.trust, model.name).number == 1
