@@ -15,7 +15,7 @@ from secure_ml.stages.drift_response import unanswered_alarm
 
 __all__ = ["definitions_of"]
 
-_INTERVAL_S = 30
+_INTERVAL_S = 10
 
 
 def definitions_of(model: GuardedModel) -> dg.Definitions:

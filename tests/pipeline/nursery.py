@@ -1,0 +1,171 @@
+"""Kills a stage in the middle of writing, again and again. Run as a process of its own: `python -m ... STAGE FOLDER`.
+
+It imports everything once and computes nothing, so that each attempt is a fork: one runs the stage and is killed by
+SIGKILL right before one of its writes (opening for writing, linking, renaming, making a folder), the next looks at
+what is left and runs the stage again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import evidently  # noqa: F401 (paid once, not in each fork)
+import mlflow  # noqa: F401
+import onnxruntime  # noqa: F401
+import pandera.polars  # noqa: F401
+import skl2onnx  # noqa: F401
+import sklearn.linear_model
+import sklearn.model_selection  # noqa: F401
+
+from secure_ml.digests import sha256
+from secure_ml.gates import history, model_digest, releases
+from secure_ml.inference_log.records import Ids, Record, now
+from secure_ml.inference_log.writing import LogWriter
+from secure_ml.installation import Installation
+from secure_ml.lineage.registry import log_model
+from secure_ml.models.heart_disease import model
+from secure_ml.stages.dataset import dataset
+from secure_ml.stages.drift_report import drift_report
+from secure_ml.stages.inference_log import inference_log
+from secure_ml.stages.release import release
+from secure_ml.stages.signed_model import signed_model
+from secure_ml.stages.trained_model import trained_model
+from secure_ml.stages.training_set import training_set
+from secure_ml.stages.validated_dataset import validated_dataset
+from tests.support import PATIENT, copy_home, environment_in
+
+TIMES = 20
+RECORDS = 50
+STAGES: dict[str, Callable[[Installation], object]] = {
+    "dataset": lambda place: dataset(place, model, "cleveland"),
+    "validated_dataset": lambda place: validated_dataset(place, model, "cleveland"),
+    "training_set": lambda place: training_set(place, model),
+    "trained_model": lambda place: trained_model(place, model),
+    "signed_model": lambda place: signed_model(place, model),
+    "release": lambda place: release(place, model),
+    "inference_log": lambda place: inference_log(place, model),
+    "drift_report": lambda place: drift_report(place, model),
+}
+
+
+def forked(work: Callable[[], None]) -> int:
+    """Run `work` in a fork; return 0, 1 where it raised, or minus the signal that killed it."""
+    process = os.fork()
+    if process == 0:
+        try:
+            work()
+        except BaseException:  # noqa: BLE001 (the fork may not return into the parent's stack)
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(process, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def count_writes(root: Path, at: int | None, total: Path) -> None:
+    """Count this process's writes under `root`; die right before number `at`, or note how many there were."""
+    seen = 0
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal seen
+        if event == "open":
+            path, _, flags = arguments
+            if not (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
+                return
+        elif event in ("os.rename", "os.link", "os.mkdir", "sqlite3.connect"):
+            path = arguments[0]
+        else:
+            return
+        if (
+            isinstance(path, str | os.PathLike)
+            and str(path).startswith(str(root))
+            and not str(path).startswith(str(total))
+        ):
+            seen += 1
+            if at is None:
+                total.write_text(str(seen))
+            elif seen == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+
+
+def write_log(place: Installation) -> None:
+    now_released = releases(place.home, place.trust, model.name)[-1]
+    writer = LogWriter(place.home.log / model.name / f"{Ids().make()}.sqlite")
+    ids = Ids()
+    values = tuple(float(PATIENT[name]) for name in model.features)
+    digest = now_released.model_digest
+    for _ in range(RECORDS):
+        record = Record(0, ids.make(), now(), model.name, 1, digest, None, values, "present", 0.6, 0.6)
+        writer.append([record]).result(timeout=30)
+    writer.close()
+
+
+def run_until(environment: dict[str, str], stage: str) -> None:
+    """Run all stages before `stage`."""
+    place = Installation.from_environment(environment)
+    for name, run in STAGES.items():
+        if name == "inference_log":
+            write_log(place)
+        if name == stage:
+            break
+        run(place)
+    log_model(place.home, "other", "0" * 64, {"model.json": b"{}"}, params={}, metrics={})  # its tables are made
+
+
+def run_from(environment: dict[str, str], stage: str) -> None:
+    """What the next start does: everything of record is whole, and the stage works."""
+    place = Installation.from_environment(environment)
+    home = place.home
+    for folder in (home.evidence / model.name).glob("*"):
+        history(home, place.trust, model.name, folder.name)
+    releases(home, place.trust, model.name)
+    for folder in (home.models / model.name).glob("*"):
+        files = {path.name: path.read_bytes() for path in folder.iterdir()}
+        assert model_digest(files) == folder.name, "a half-written model version"
+    for path in (home.datasets / model.name).glob("*/batch.csv"):
+        assert sha256(path.read_bytes()) == path.parent.name, "a half-written dataset version"
+    STAGES[stage](place)
+    if stage == "inference_log":
+        sealed = history(home, place.trust, model.name, "inference_log")
+        assert sum(int(str(item.facts["rows"])) for item in sealed) == RECORDS, "records are missing or doubled"
+
+
+def main() -> None:
+    stage, folder = sys.argv[1], Path(sys.argv[2])
+    base = environment_in(folder / "base")
+    assert forked(lambda: run_until(base, stage)) == 0
+    total = folder / "total"
+    total.write_text("0")
+
+    def attempt(index: int, at: int | None) -> int:
+        copied = folder / f"attempt{index}"
+        copied.mkdir()
+        environment = copy_home(base, copied)
+
+        def work() -> None:
+            place = Installation.from_environment(environment)
+            count_writes(place.home.root, at, total)
+            STAGES[stage](place)
+
+        code = forked(work)
+        assert forked(lambda: run_from(environment, stage)) == 0, f"the start after kill {index} of {stage} failed"
+        shutil.rmtree(copied)
+        return code
+
+    assert attempt(0, None) == 0
+    writes = int(total.read_text())
+    killed = sum(attempt(index, 1 + (index - 1) * writes // TIMES) == -signal.SIGKILL for index in range(1, TIMES + 1))
+    print(json.dumps({"writes": writes, "killed": killed}))
+
+
+if __name__ == "__main__":
+    main()
