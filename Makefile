@@ -7,7 +7,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: run test ui bench lock setup
+.PHONY: run test ui browser bench lock setup
 
 run: setup
 	$(BIN)/python -m assets run $(MODEL)
@@ -21,6 +21,9 @@ test: setup
 
 ui: setup
 	$(BIN)/python -m assets ui
+
+browser: setup
+	$(BIN)/python -m pytest tests/browser
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks

@@ -1,0 +1,181 @@
+"""The UI that `make ui` starts, in Chromium: what people are meant to see is rendered, and looked for as text.
+
+Screenshots are kept in `screenshots/`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+
+from tests.support import environment_in
+from tests.waiting import until
+
+ROOT = Path(__file__).parents[2]
+SCREENSHOTS = ROOT / "screenshots"
+FINDING = "chol: 123 of 123 rows below 50"
+CHECKS = "/assets/heart_disease/validated_dataset?view=checks&checkDetail=gate"
+
+
+def free_ports() -> int:
+    """Return the first of three free ports."""
+    for first in range(23000, 24000, 3):
+        try:
+            for port in range(first, first + 3):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return first
+    raise AssertionError("no free ports")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    folder = tmp_path_factory.mktemp("ui")
+    port = free_ports()
+    environment = {**os.environ, **environment_in(folder), "SECURE_ML_UI_PORT": str(port)}
+    environment.pop("DAGSTER_HOME", None)
+    run = subprocess.run(
+        [sys.executable, "-m", "assets", "run", "heart_disease"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
+    with (folder / "ui.log").open("w") as log:
+        ui = subprocess.Popen([sys.executable, "-m", "assets", "ui"], cwd=ROOT, env=environment, stdout=log, stderr=log)
+    try:
+        for number in (port, port + 1, port + 2):
+            until(lambda number=number: answers(f"http://127.0.0.1:{number}/"), seconds=120, every=0.5)
+        yield port
+    finally:
+        ui.send_signal(signal.SIGTERM)
+        ui.wait(timeout=60)
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[webdriver.Chrome]:
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("needs Debian's chromium and chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1600,1100"):
+        options.add_argument(argument)
+    chrome = webdriver.Chrome(options=options, service=Service(driver))
+    yield chrome
+    chrome.quit()
+
+
+def shown(browser: webdriver.Chrome) -> str:
+    try:
+        return browser.find_element(By.TAG_NAME, "body").text
+    except StaleElementReferenceException:
+        return ""
+
+
+def require_shown(browser: webdriver.Chrome, *texts: str, seconds: float = 60) -> None:
+    """Wait until all texts are rendered, and visible."""
+    until(lambda: all(text in shown(browser) for text in texts), seconds=seconds, every=0.3)
+
+
+def keep(browser: webdriver.Chrome, name: str) -> None:
+    SCREENSHOTS.mkdir(exist_ok=True)
+    assert browser.save_screenshot(str(SCREENSHOTS / f"{name}.png"))
+
+
+def test_the_graph_of_the_model_is_shown(address: int, browser: webdriver.Chrome) -> None:
+    browser.get(f"http://127.0.0.1:{address}/locations/assets.definitions/asset-groups/heart_disease")
+    require_shown(
+        browser,
+        *("dataset", "validated_dataset", "training_set", "trained_model"),
+        *("signed_model", "release", "inference_log", "drift_report"),
+    )
+    keep(browser, "graph")
+
+
+def open_red_check(address: int, browser: webdriver.Chrome) -> None:
+    browser.get(f"http://127.0.0.1:{address}{CHECKS}")
+    require_shown(browser, "Partitions", "Execution history")
+    for tab in browser.find_elements(By.XPATH, "//*[text()='Execution history']"):
+        tab.click()
+    require_shown(browser, "switzerland", "Failed")
+
+
+def test_the_rejected_batch_is_red_with_its_finding(address: int, browser: webdriver.Chrome) -> None:
+    open_red_check(address, browser)
+    require_shown(browser, FINDING)
+    keep(browser, "red_check")
+
+
+def test_the_check_for_the_finding_fails_when_its_text_is_taken_away(address: int, browser: webdriver.Chrome) -> None:
+    open_red_check(address, browser)
+    require_shown(browser, FINDING)
+    browser.execute_script(
+        "const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);"
+        "while (walk.nextNode()) walk.currentNode.data = walk.currentNode.data.replaceAll(arguments[0], '');",
+        FINDING,
+    )
+    with pytest.raises(AssertionError, match="did not come true"):
+        require_shown(browser, FINDING, seconds=2)
+
+
+def test_the_drift_report_is_linked_and_shown(address: int, browser: webdriver.Chrome) -> None:
+    browser.get(f"http://127.0.0.1:{address}/assets/heart_disease/drift_report?view=overview")
+    require_shown(browser, "drift alarm: ")
+    keep(browser, "drift_report_asset")
+    links = [
+        str(link.get_attribute("href"))
+        for link in browser.find_elements(By.TAG_NAME, "a")
+        if f":{address + 1}/heart_disease/drift-" in str(link.get_attribute("href"))
+    ]
+    assert links, "no link to the HTML report"
+    browser.get(links[0])
+    require_shown(browser, "drift alarm: ", "thalach", "Kolmogorov-Smirnov", "ALARM")
+    keep(browser, "drift_report")
+
+
+def test_the_run_in_mlflow_is_linked_and_shown(address: int, browser: webdriver.Chrome) -> None:
+    browser.get(f"http://127.0.0.1:{address}/assets/heart_disease/signed_model?view=overview")
+    require_shown(browser, "mlflow_run")
+    links = [
+        str(link.get_attribute("href"))
+        for link in browser.find_elements(By.TAG_NAME, "a")
+        if f":{address + 2}/#/experiments/" in str(link.get_attribute("href"))
+    ]
+    assert links, "no link to the MLflow run"
+    browser.get(links[0])
+    require_shown(browser, "cv_roc_auc")
+    keep(browser, "mlflow_run")
+
+
+def test_sensors_and_schedule_are_shown_running(address: int, browser: webdriver.Chrome) -> None:
+    browser.get(f"http://127.0.0.1:{address}/automation")
+    require_shown(
+        browser, "heart_disease_arrival", "heart_disease_acceptance", "heart_disease_drift", "heart_disease_nightly"
+    )
+    keep(browser, "automation")
