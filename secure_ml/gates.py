@@ -174,7 +174,8 @@ def record(
 ) -> Evidence:
     """Sign and store evidence: rejected where there is any reason against, accepted otherwise.
 
-    Where another process recorded the same cause first, its evidence is verified and returned.
+    Where another process recorded the same cause first, its evidence is verified and returned: it came to the same
+    decision, and its subjects are the ones that count.
 
     Raises:
         RejectedError: The same cause was recorded with another outcome.
@@ -196,7 +197,7 @@ def record(
         home.write_file(path, content)
     except RejectedError:
         other = _read_evidence(path, trust, model, stage)
-        if (list(other.reasons), dict(other.subjects)) != (against, dict(subjects)):
+        if list(other.reasons) != against:
             raise RejectedError(f"{path}: the same cause was recorded with another outcome") from None
         return other
     return _read_evidence(path, trust, model, stage)

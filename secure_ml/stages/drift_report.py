@@ -113,12 +113,8 @@ def _report(
     plot = render_plot(result)
     title = f"{model.name}: release {number}, {current.x.shape[0]} records against {x.shape[0]} training rows"
     html = render_report(reference, current, result, title)
-    name, plot_name = f"drift-{cause[:16]}.html", f"drift-{sha256(plot)}.svg"
-    try:
-        home.write_file(home.reports / model.name / name, html)
-    except RejectedError:
-        (home.reports / model.name / name).unlink()  # left by a killed run: of no record yet
-        home.write_file(home.reports / model.name / name, html)
+    name, plot_name = f"drift-{sha256(html)}.html", f"drift-{sha256(plot)}.svg"
+    home.write_file(home.reports / model.name / name, html)
     home.write_file(home.reports / model.name / plot_name, plot)
     facts: dict[str, Json] = {
         "report": name,

@@ -1,0 +1,188 @@
+"""Sensors and schedule through a running daemon, not by calling a function."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets.__main__ import prepare_dagster
+from secure_ml.errors import UnavailableError
+from secure_ml.gates import Evidence, current_release, history
+from secure_ml.installation import Installation
+from secure_ml.models.heart_disease import model
+from secure_ml.stages.drift_report import drift_report
+from secure_ml.stages.inference_log import inference_log
+from tests.support import flip, serving
+from tests.waiting import until
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextlib.contextmanager
+def daemon(environment: dict[str, str], *, at: datetime | None = None) -> Iterator[None]:
+    """Run `dagster-daemon` on the workspace; `at` sets the clock that it starts with (Debian's faketime)."""
+    home = Path(environment["SECURE_ML_HOME"])
+    command = [str(Path(sys.executable).parent / "dagster-daemon"), "run", "-w", str(ROOT / "workspace.yaml")]
+    if at is not None:
+        command = ["faketime", "-f", at.strftime("@%Y-%m-%d %H:%M:%S"), *command]
+    settings = {**os.environ, **environment, "DAGSTER_HOME": str(home / "dagster"), "TZ": "UTC"}
+    with (home / "daemon.log").open("a") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=settings, stdout=log, stderr=log, start_new_session=True)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture
+def place(ready: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Installation:
+    for name, value in ready.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    installation = Installation.from_environment(ready)
+    prepare_dagster(installation)
+    return installation
+
+
+def newest(place: Installation, stage: str, batch: str | None = None) -> Evidence | None:
+    found = [
+        item
+        for item in history(place.home, place.trust, model.name, stage)
+        if batch is None or item.inputs.get("batch") == batch
+    ]
+    return found[-1] if found else None
+
+
+def runs() -> list[dg.DagsterRun]:
+    with dg.DagsterInstance.get() as instance:
+        return list(instance.get_runs())
+
+
+def ticks() -> int:
+    """How many sensor ticks were evaluated to their end."""
+    with dg.DagsterInstance.get() as instance:
+        states = instance.all_instigator_state()
+        return sum(
+            len(
+                [
+                    tick
+                    for tick in instance.get_ticks(state.instigator_origin_id, state.selector_id)
+                    if tick.end_timestamp
+                ]
+            )
+            for state in states
+        )
+
+
+def arrive(place: Installation, hospital: str) -> None:
+    inbox = place.home.inbox / model.name
+    inbox.mkdir(parents=True, exist_ok=True)
+    shutil.copy(model.batches.files[hospital], inbox / f"{hospital}_new.csv")
+
+
+def test_a_new_file_is_taken_in_and_a_bad_one_is_quarantined_once(ready: dict[str, str], place: Installation) -> None:
+    with daemon(ready):
+        arrive(place, "hungarian")
+        until(lambda: newest(place, "validated_dataset", "hungarian_new") is not None, seconds=150)
+        until(lambda: (found := newest(place, "release")) is not None and "champion" in found.inputs, seconds=150)
+        arrive(place, "switzerland")
+        until(lambda: newest(place, "validated_dataset", "switzerland_new") is not None, seconds=150)
+        until(lambda: all(run.is_finished for run in runs()), seconds=100)
+    accepted = newest(place, "validated_dataset", "hungarian_new")
+    assert accepted is not None
+    assert accepted.decision == "accepted"
+    refused = newest(place, "validated_dataset", "switzerland_new")
+    assert refused is not None
+    assert refused.decision == "rejected"
+    entry = place.home.quarantine / model.name / refused.cause
+    assert "chol: 123 of 123 rows below 50" in (entry / "findings.json").read_text()
+    assert len((entry / "failing_rows.csv").read_text().splitlines()) == 124
+    with dg.DagsterInstance.get() as instance:
+        assert {"hungarian_new", "switzerland_new"} <= set(instance.get_dynamic_partitions(f"{model.name}_batches"))
+    assert sorted(run.job_name for run in runs()) == [
+        *[f"{model.name}_intake"] * 2,
+        f"{model.name}_promotion",
+    ]
+
+    # The same causes again, after Dagster forgot everything: ticks pass, and nothing is launched.
+    shutil.rmtree(place.home.dagster)
+    prepare_dagster(place)
+    with daemon(ready):
+        until(lambda: ticks() >= 9, seconds=150)
+    assert runs() == []
+
+
+def test_a_drift_alarm_is_answered_once(ready: dict[str, str], place: Installation) -> None:
+    from assets.run import _live_rows
+
+    _, (_, rows) = _va_first(place, _live_rows)
+    with serving(ready) as service:
+        statuses = [service.post("/predict", row)[0] for row in rows]
+    assert set(statuses) == {200, 400}
+    inference_log(place, model)
+    assert drift_report(place, model).decision == "rejected"
+    with daemon(ready):
+        until(lambda: newest(place, "drift_response") is not None, seconds=150)
+        until(lambda: all(run.is_finished for run in runs()), seconds=60)
+    (answer,) = history(place.home, place.trust, model.name, "drift_response")
+    assert answer.inputs["response"] == "quarantine"
+    assert "drift alarm" in (place.home.quarantine / model.name / answer.cause / "findings.json").read_text()
+    assert [run.job_name for run in runs()] == [f"{model.name}_drift_response"]
+
+
+def _va_first(place: Installation, live_rows: object) -> list[tuple[str, list[dict[str, float | None]]]]:
+    from secure_ml.stages.dataset import dataset
+
+    dataset(place, model, "va")
+    found: list[tuple[str, list[dict[str, float | None]]]] = live_rows(place, model)  # type: ignore[operator]
+    assert len(found) == 2
+    return found
+
+
+def test_the_nightly_validation_runs_at_two_and_names_a_changed_file(
+    ready: dict[str, str], place: Installation
+) -> None:
+    if not shutil.which("faketime"):
+        pytest.skip("needs Debian's faketime")
+    now = current_release(place.home, place.trust, model.name)
+    changed = place.home.models / model.name / now.model_digest / "model.onnx"
+    flip(changed)
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    start = datetime(tomorrow.year, tomorrow.month, tomorrow.day, 1, 59, 30)
+    with daemon(ready, at=start):
+        until(lambda: any(run.is_finished for run in runs()), seconds=200)
+    (run,) = runs()
+    assert run.job_name == f"{model.name}_nightly_validation"
+    with dg.DagsterInstance.get() as instance:
+        records = instance.get_records_for_run(run.run_id).records
+    said = [
+        evaluation.description
+        for record in records
+        if (event := record.event_log_entry.dagster_event) is not None
+        and event.event_type_value == "ASSET_CHECK_EVALUATION"
+        and not (evaluation := event.asset_check_evaluation_data).passed
+    ]
+    assert any("model.onnx: changed" in str(text) for text in said), said
+
+
+def test_there_is_nothing_to_answer_before_a_report(installation: Installation) -> None:
+    from secure_ml.stages.drift_response import unanswered_alarm
+
+    with pytest.raises(UnavailableError, match="there is no evidence"):
+        unanswered_alarm(installation, model)
