@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import sys
 from pathlib import Path
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def prepare_dagster(installation: Installation) -> None:
-    """Point Dagster at its instance in the home, and switch off what would call out."""
+    """Point Dagster at its instance in the home, make its databases, and switch off what would call out."""
     home = installation.home.dagster
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings = Path(__file__).parent.parent / "infra" / "dagster.yaml"
@@ -50,6 +51,15 @@ def prepare_dagster(installation: Installation) -> None:
         ("MLFLOW_DISABLE_TELEMETRY", "true"),
     ):
         os.environ[name] = value
+    import dagster as dg
+
+    # Two processes that make Dagster's SQLite files at once both stamp their revision, which nothing can open again.
+    with (home / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with dg.DagsterInstance.get() as instance:
+            instance.get_runs_count()
+            instance.all_instigator_state()
+            instance.all_asset_keys()
 
 
 if __name__ == "__main__":
