@@ -37,7 +37,7 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 	touch $@
 
+# Keeps what is locked and still fits; `make lock UPGRADE=--upgrade` takes the newest of all.
 lock:
-	$(BIN)/pip-compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-	    --no-emit-trusted-host --allow-unsafe --generate-hashes --strip-extras \
-	    --extra serve --extra platform --extra dev -o requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --no-header --no-annotate --all-extras --generate-hashes \
+	    --python-version 3.11 $(UPGRADE) -o requirements.lock pyproject.toml
