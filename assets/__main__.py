@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def prepare_dagster(installation: Installation) -> None:
-    """Point Dagster at its instance in the home, make its databases, and switch off what would call out."""
+    """Point Dagster at its instance in the home, make its databases and partitions, and call nobody."""
     home = installation.home.dagster
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings = Path(__file__).parent.parent / "infra" / "dagster.yaml"
@@ -53,6 +53,10 @@ def prepare_dagster(installation: Installation) -> None:
         os.environ[name] = value
     import dagster as dg
 
+    from assets.keys import batches_of
+    from secure_ml.spec import find_models
+    from secure_ml.stages.dataset import batch_names
+
     # Two processes that make Dagster's SQLite files at once both stamp their revision, which nothing can open again.
     with (home / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -60,6 +64,9 @@ def prepare_dagster(installation: Installation) -> None:
             instance.get_runs_count()
             instance.all_instigator_state()
             instance.all_asset_keys()
+            for model in find_models().values():
+                partitions = batches_of(model.name).name or ""
+                instance.add_dynamic_partitions(partitions, batch_names(model, installation.home))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.keys import TRAINING_SET, batches_of, job_name
+from assets.keys import TRAINING_SET, job_name
 from secure_ml.digests import canonical_json, sha256
 from secure_ml.errors import SecureMLError, UnavailableError
 from secure_ml.gates import current_release, latest, read_subjects
@@ -54,7 +54,6 @@ def run_model(installation: Installation, name: str) -> int:
     summary = Summary()
     with dg.DagsterInstance.get() as instance:
         for batch in batch_names(model, installation.home):
-            instance.add_dynamic_partitions(batches_of(model.name).name or "", [batch])
             _say(f"batch {batch}: from its bytes to the promotion rule")
             refused = _execute(instance, model, "intake", batch) or _execute(instance, model, "promotion")
             summary.refused += [f"{batch}: {stage}: {reason}" for stage, reason in refused]
