@@ -8,7 +8,35 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Finding", "Report"]
+__all__ = ["Fallback", "Finding", "ReasonCode", "Report"]
+
+ReasonCode = Literal[
+    "missing_column",
+    "new_column",
+    "wrong_type",
+    "missing_values",
+    "valency",
+    "unexpected_value",
+    "out_of_range",
+    "pattern",
+    "length",
+    "duplicates",
+    "low_uniqueness",
+    "high_uniqueness",
+    "row_rule",
+    "aggregate",
+    "row_count",
+    "freshness",
+    "vocabulary",
+    "drift",
+    "skew",
+    "personal",
+    "poisoning",
+    "provenance",
+    "unreadable",
+    "check",
+]
+"""Why a rule failed, a closed list; `check` is a user's own Python check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +50,8 @@ class Finding:
         rows: Rows that were looked at.
         tier: `block` keeps the batch out, `warn` does not.
         sentence: For people, such as "chol: 123 of 123 rows below 50".
+        code: Why, from a closed list.
+        by: `compiled`, or `pandera` where the rule could not be compiled.
     """
 
     column: str | None
@@ -30,6 +60,23 @@ class Finding:
     rows: int
     tier: Literal["warn", "block"]
     sentence: str
+    code: ReasonCode = "check"
+    by: Literal["compiled", "pandera"] = "pandera"
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """A rule that could not be compiled, and was run by pandera.
+
+    Attributes:
+        column: The column, None for a rule of the whole table.
+        rule: The rule's name.
+        why: For people.
+    """
+
+    column: str | None
+    rule: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +88,14 @@ class Report:
         findings: Blocking ones first, then by failed rows, descending.
         frame: Typed, the contract's columns in its order; None where columns or types do not fit.
         failing_rows: At most 1,000 rows that broke a blocking rule: row number, reasons, cells as text.
+        fallbacks: Rules that pandera ran, and why.
     """
 
     rows: int
     findings: tuple[Finding, ...]
     frame: pl.DataFrame | None
     failing_rows: pl.DataFrame
+    fallbacks: tuple[Fallback, ...] = ()
 
     @property
     def accepted(self) -> bool:
