@@ -124,6 +124,7 @@ class GuardedModel:
         split: Which rows are kept out of training.
         quality: Thresholds of the quality gate and the promotion rule.
         drift: When monitoring raises an alarm.
+        quarantine: What a broken contract keeps back: the whole `batch`, or only its failing `rows`.
         owners: Dagster owners, e-mail addresses or `team:NAME`.
         seed: Seed of everything that draws.
     """
@@ -141,6 +142,7 @@ class GuardedModel:
     quality: Quality
     classes: tuple[str, str] = ("negative", "positive")
     drift: Drift = field(default_factory=Drift)
+    quarantine: Literal["batch", "rows"] = "batch"
     owners: tuple[str, ...] = ("team:secure-ml",)
     seed: int = 0
 
@@ -171,7 +173,14 @@ class GuardedModel:
     @cached_property
     def contract_digest(self) -> Digest:
         """Digest of what decides whether a batch is accepted: contract, columns and this file's code."""
-        return digest_of({"code": self.code, "columns": list(self.batches.columns), "null": list(self.batches.null)})
+        return digest_of(
+            {
+                "code": self.code,
+                "columns": list(self.batches.columns),
+                "null": list(self.batches.null),
+                "quarantine": self.quarantine,
+            }
+        )
 
 
 def find_models() -> dict[str, GuardedModel]:
