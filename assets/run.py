@@ -19,7 +19,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.keys import TRAINING_SET, job_name
+from assets.keys import TRAINED_MODEL, TRAINING_SET, job_name
 from secure_ml.digests import canonical_json, sha256
 from secure_ml.errors import SecureMLError, UnavailableError
 from secure_ml.gates import current_release, latest, read_subjects
@@ -57,6 +57,8 @@ def run_model(installation: Installation, name: str) -> int:
             _say(f"batch {batch}: from its bytes to the promotion rule")
             refused = _execute(instance, model, "intake", batch) or _execute(instance, model, "promotion")
             summary.refused += [f"{batch}: {stage}: {reason}" for stage, reason in refused]
+        if installation.policy != "production":
+            return _print_experiment(installation, model, summary)
         released = current_release(installation.home, installation.trust, model.name)
         _say(f"release {released.number}: starting the service on loopback")
         with _service(model) as address:
@@ -193,6 +195,16 @@ def _post(url: str, request_id: str, row: dict[str, float | None]) -> tuple[int,
             return response.status, json.loads(response.read())
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read())
+
+
+def _print_experiment(installation: Installation, model: GuardedModel, summary: Summary) -> int:
+    """Say what was trained under a policy that releases nothing; 0 where the quality gate took the model."""
+    trained = latest(installation.home, installation.trust, model.name, TRAINED_MODEL, policy=installation.policy)
+    print(f"\n{model.name}: {trained.decision} by the quality gate, under policy {installation.policy}")
+    print(f"  model {installation.home.models / model.name / trained.inputs['model']}\n\nRefused, and why:")
+    for line in summary.refused:
+        print(f"  {line}")
+    return 0 if trained.decision == "accepted" else 1
 
 
 def _print(installation: Installation, model: GuardedModel, summary: Summary) -> None:

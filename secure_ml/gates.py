@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from secure_ml.contracts.policy import Policy
 from secure_ml.digests import Digest, Json, canonical_json, digest_of, parse_digest, parse_json, sha256
 from secure_ml.errors import MalformedError, PreconditionError, RejectedError, UnavailableError
 from secure_ml.home import Home, read_file, read_folder
@@ -47,6 +48,7 @@ __all__ = [
     "record",
     "releases",
     "require",
+    "require_policy",
     "trace",
 ]
 
@@ -110,6 +112,21 @@ def require(evidence: Evidence) -> None:
         raise EvidenceRejectedError(evidence)
 
 
+def require_policy(evidence: Evidence, policy: Policy) -> None:
+    """Refuse evidence that was not made under `policy`.
+
+    Raises:
+        RejectedError: It was made under another one, or under none.
+    """
+    made_under = evidence.inputs.get("policy", "none")
+    if made_under != policy:
+        of = f" of batch {evidence.inputs['batch']}" if "batch" in evidence.inputs else ""
+        raise RejectedError(
+            f"{evidence.model}/{evidence.stage}{of}: was decided under policy {made_under}, expected {policy}; "
+            f"materialize {evidence.model}/{evidence.stage} under policy {policy}"
+        )
+
+
 def find(home: Home, trust: Trust, model: str, stage: str, cause: Digest) -> Evidence | None:
     """Return the verified evidence of one cause, or None where there is none.
 
@@ -132,11 +149,14 @@ def history(home: Home, trust: Trust, model: str, stage: str) -> list[Evidence]:
     return sorted(found, key=lambda evidence: (evidence.made_at, evidence.cause))
 
 
-def latest(home: Home, trust: Trust, model: str, stage: str, *, batch: str | None = None) -> Evidence:
-    """Return the newest evidence of a stage (of one batch), whatever its decision.
+def latest(
+    home: Home, trust: Trust, model: str, stage: str, *, batch: str | None = None, policy: Policy | None = None
+) -> Evidence:
+    """Return the newest evidence of a stage (of one batch, made under one policy), whatever its decision.
 
     Raises:
         UnavailableError: There is none.
+        RejectedError: All there is was made under another policy.
         SecureMLError: A document of the stage does not verify; it is named.
     """
     found = [
@@ -147,7 +167,10 @@ def latest(home: Home, trust: Trust, model: str, stage: str, *, batch: str | Non
     if not found:
         of = f" of batch {batch}" if batch is not None else ""
         raise UnavailableError(f"{model}/{stage}{of}: there is no evidence; materialize {model}/{stage} first")
-    return found[-1]
+    own = [evidence for evidence in found if policy in (None, evidence.inputs.get("policy"))]
+    if not own:
+        require_policy(found[-1], policy or "production")
+    return own[-1]
 
 
 def read_subjects(evidence: Evidence, folder: Path) -> dict[str, bytes]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from secure_ml.contracts.policy import Policy, parse_policy
 from secure_ml.errors import PreconditionError
 from secure_ml.home import Home
 from secure_ml.signing.keys import Signer, Trust, make_signer_and_trust, signer_path
@@ -15,24 +16,26 @@ __all__ = ["Installation"]
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Home, signer and trust root.
+    """Home, signer, trust root and policy.
 
     Attributes:
         home: Where state lives; the adversary may write here.
         trust: Whose signatures are believed.
         signer_uri: Who signs here; loaded only by what signs.
+        policy: Whether a broken blocking rule blocks here (`production`) or warns (`experiment`).
     """
 
     home: Home
     trust: Trust
     signer_uri: str
+    policy: Policy = "production"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Installation:
-        """Read `SECURE_ML_HOME`, `SECURE_ML_SIGNER`, `SECURE_ML_TRUST`; make signer and trust at first use.
+        """Read `SECURE_ML_HOME`, `_SIGNER`, `_TRUST` and `_POLICY`; make signer and trust at first use.
 
         Raises:
-            PreconditionError: Signer or trust root lie in the home, or cannot be made or read.
+            PreconditionError: Signer or trust root lie in the home, or cannot be made or read; no such policy.
         """
         home = Home.from_environment(environment)
         signer_uri, trust_root = _places(environment)
@@ -41,8 +44,9 @@ class Installation:
                 raise PreconditionError(
                     f"{name}: lies in the home; keys beside what they verify prove nothing, move it elsewhere"
                 )
+        policy = parse_policy(environment.get("SECURE_ML_POLICY", ""))
         make_signer_and_trust(signer_uri, trust_root)
-        return cls(home, Trust.load(trust_root), signer_uri)
+        return cls(home, Trust.load(trust_root), signer_uri, policy)
 
     @classmethod
     def for_verification(cls, environment: Mapping[str, str]) -> Installation:

@@ -48,7 +48,7 @@ def arrivals(installation: Installation, model: GuardedModel) -> list[Arrival]:
         taken = find(home, trust, model.name, "dataset", dataset_cause(model, batch, version))
         if taken is not None and taken.decision == "rejected":
             continue
-        cause = validation_cause(model, batch, version)
+        cause = validation_cause(model, batch, version, installation.policy)
         if taken is None or find(home, trust, model.name, "validated_dataset", cause) is None:
             found.append(Arrival(batch, cause))
     return found

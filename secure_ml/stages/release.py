@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from secure_ml.contracts.policy import require_production
 from secure_ml.digests import Digest, digest_of
 from secure_ml.errors import RejectedError, UnavailableError
 from secure_ml.gates import (
@@ -20,6 +21,7 @@ from secure_ml.gates import (
     record,
     releases,
     require,
+    require_policy,
     trace,
 )
 from secure_ml.installation import Installation
@@ -48,9 +50,12 @@ def release(installation: Installation, model: GuardedModel) -> tuple[Evidence, 
         UnavailableError: There is no signed model.
     """
     home, trust = installation.home, installation.trust
-    candidate = latest(home, trust, model.name, "signed_model")
+    require_production(installation.policy, f"{model.name}/release")
+    candidate = latest(home, trust, model.name, "signed_model", policy=installation.policy)
     require(candidate)
     for step in trace(home, trust, candidate):
+        if step.stage != "dataset":  # bytes as they arrived; nothing was decided about them under any policy
+            require_policy(step, installation.policy)
         _read_step(installation, model, step)
     files = read_subjects(candidate, home.models / model.name / candidate.inputs["model"])
     verify_model({name: files[name] for name in files if name != SIGNATURE}, files[SIGNATURE], trust)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from secure_ml.contracts.policy import require_production
 from secure_ml.digests import digest_of, sha256
 from secure_ml.errors import RejectedError, SecureMLError
 from secure_ml.gates import SIGNATURE, Evidence, find, latest, read_subjects, record, require
@@ -21,7 +22,8 @@ def signed_model(installation: Installation, model: GuardedModel) -> Evidence:
         UnavailableError: There is no trained model; MLflow's store does not answer.
     """
     home, trust = installation.home, installation.trust
-    given = latest(home, trust, model.name, "trained_model")
+    require_production(installation.policy, f"{model.name}/signed_model")
+    given = latest(home, trust, model.name, "trained_model", policy=installation.policy)
     require(given)
     digest = given.inputs["model"]
     folder = home.models / model.name / digest
@@ -61,6 +63,7 @@ def signed_model(installation: Installation, model: GuardedModel) -> Evidence:
                 "evidence:trained_model": given.document,
                 "training_set": given.inputs["training_set"],
                 "model": digest,
+                "policy": installation.policy,
             },
             facts=facts,
         )

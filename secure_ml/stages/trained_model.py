@@ -32,10 +32,17 @@ def trained_model(installation: Installation, model: GuardedModel) -> Evidence:
     from secure_ml.training.fitting import fit, judge, render_roc
 
     home, trust = installation.home, installation.trust
-    given = latest(home, trust, model.name, "training_set")
+    given = latest(home, trust, model.name, "training_set", policy=installation.policy)
     require(given)
     tables = read_subjects(given, dataset_folder(home, model.name, given.cause))
-    cause = digest_of({"training_set": dict(given.subjects), "code": model.code, "seed": model.seed})
+    cause = digest_of(
+        {
+            "training_set": dict(given.subjects),
+            "code": model.code,
+            "seed": model.seed,
+            "policy": installation.policy,
+        }
+    )
     known = find(home, trust, model.name, "trained_model", cause)
     if known is None:
         x, y = arrays(model, tables[TRAINING_FILE])
@@ -60,6 +67,7 @@ def trained_model(installation: Installation, model: GuardedModel) -> Evidence:
                 "training_set": given.cause,
                 "model": digest,
                 "code": model.code,
+                "policy": installation.policy,
             },
             facts={"evaluation": fitted.evaluation.as_json(), "plot": f"roc-{sha256(plot)}.svg"},
         )

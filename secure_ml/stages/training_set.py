@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from secure_ml.digests import Digest, Json, canonical_json, digest_of, sha256
 from secure_ml.errors import RejectedError
-from secure_ml.gates import Evidence, find, history, read_subjects, record, require
+from secure_ml.gates import Evidence, find, history, read_subjects, record, require, require_policy
 from secure_ml.installation import Installation
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset_folder
@@ -27,8 +27,8 @@ def training_set(installation: Installation, model: GuardedModel) -> Evidence:
     """Make the training set of the newest accepted version of each batch.
 
     Raises:
-        RejectedError: No accepted batch, the batch that gives the holdout is not among them, one was validated under
-            another contract, or evidence or bytes do not verify.
+        RejectedError: No batch is accepted under this policy, the batch that gives the holdout is not among them, one
+            was validated under another contract, or evidence or bytes do not verify.
     """
     home, trust = installation.home, installation.trust
     accepted, refused, tables, cause = _accepted(installation, model)
@@ -56,7 +56,10 @@ def training_set(installation: Installation, model: GuardedModel) -> Evidence:
             cause=cause,
             reasons=[] if 0.0 < share < 1.0 else ["training rows of both classes are needed, found one class"],
             subjects={name: sha256(content) for name, content in files.items()},
-            inputs={f"evidence:validated_dataset:{batch}": accepted[batch].document for batch in tables},
+            inputs={
+                "policy": installation.policy,
+                **{f"evidence:validated_dataset:{batch}": accepted[batch].document for batch in tables},
+            },
             facts={
                 "batches": {batch: accepted[batch].facts["rows"] for batch in tables},
                 "left_out": {batch: list(item.reasons) for batch, item in refused.items() if batch not in accepted},
@@ -86,7 +89,11 @@ def _accepted(
     home, trust = installation.home, installation.trust
     accepted: dict[str, Evidence] = {}
     refused: dict[str, Evidence] = {}
-    for evidence in history(home, trust, model.name, "validated_dataset"):
+    found = history(home, trust, model.name, "validated_dataset")
+    own = [evidence for evidence in found if evidence.inputs.get("policy") == installation.policy]
+    if found and not own:
+        require_policy(found[-1], installation.policy)
+    for evidence in own:
         kept = accepted if evidence.decision == "accepted" else refused
         kept[evidence.inputs["batch"]] = evidence
     if not accepted:
@@ -106,7 +113,13 @@ def _accepted(
         batch: read_subjects(accepted[batch], dataset_folder(home, model.name, accepted[batch].cause))[TABLE_FILE]
         for batch in sorted(accepted)
     }
-    cause = digest_of({"tables": {batch: sha256(tables[batch]) for batch in tables}, "split": _split_document(model)})
+    cause = digest_of(
+        {
+            "tables": {batch: sha256(tables[batch]) for batch in tables},
+            "split": _split_document(model),
+            "policy": installation.policy,
+        }
+    )
     return accepted, refused, tables, cause
 
 

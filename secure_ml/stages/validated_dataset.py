@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from secure_ml.contracts.checking import check
 from secure_ml.contracts.findings import Report
+from secure_ml.contracts.policy import Policy, under_policy
 from secure_ml.contracts.reading import parse_batch
 from secure_ml.datasets.quarantine import render_quarantine
 from secure_ml.digests import Digest, Json, digest_of, sha256
@@ -21,9 +22,9 @@ __all__ = ["TABLE_FILE", "validated_dataset", "validation_cause"]
 TABLE_FILE = "table.parquet"
 
 
-def validation_cause(model: GuardedModel, batch: str, version: str) -> Digest:
+def validation_cause(model: GuardedModel, batch: str, version: str, policy: Policy) -> Digest:
     """Return the cause of validating one version of a batch under the present contract."""
-    return digest_of({"batch": batch, "version": version, "contract": model.contract_digest})
+    return digest_of({"batch": batch, "version": version, "contract": model.contract_digest, "policy": policy})
 
 
 def validated_dataset(installation: Installation, model: GuardedModel, batch: str) -> Evidence:
@@ -42,12 +43,14 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
         "batch": batch,
         "version": version,
         "contract": model.contract_digest,
+        "policy": installation.policy,
         "evidence:dataset": given.document,
     }
-    cause = validation_cause(model, batch, version)
+    cause = validation_cause(model, batch, version, installation.policy)
     known = find(home, trust, model.name, "validated_dataset", cause)
     if known is None:
         report = check(parse_batch(content, model.batches, batch), model)
+        report = under_policy(report, installation.policy, model.label)
         reasons = [finding.sentence for finding in report.findings if finding.tier == "block"]
         subjects: dict[str, Digest] = {}
         if reasons or report.frame is None:
@@ -57,6 +60,7 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
                 "batch": batch,
                 "dataset": version,
                 "contract": model.contract_digest,
+                "policy": installation.policy,
             }
             home.write_folder(home.quarantine / model.name / cause, render_quarantine(report, document))
         else:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from secure_ml.contracts.checking import check
+from secure_ml.contracts.policy import parse_policy, under_policy
 from secure_ml.contracts.reading import parse_batch
 from secure_ml.digests import Digest, sha256
 from secure_ml.errors import RejectedError, SecureMLError
@@ -92,6 +93,7 @@ def _check_contract(installation: Installation, model: GuardedModel, evidence: E
     if sha256(content) != version:
         raise RejectedError(f"datasets/{version[:12]}/{BATCH_FILE}: changed, expected digest {version[:12]}")
     report = check(parse_batch(content, model.batches, batch), model)
+    report = under_policy(report, parse_policy(evidence.inputs.get("policy", "")), model.label)
     if not report.accepted:
         raise RejectedError(
             f"batch {batch}: accepted before, and breaks the contract now: {report.findings[0].sentence}"
