@@ -39,5 +39,5 @@ $(VENV)/installed: requirements.lock pyproject.toml
 
 # Keeps what is locked and still fits; `make lock UPGRADE=--upgrade` takes the newest of all.
 lock:
-	$(BIN)/uv pip compile --quiet --no-header --no-annotate --all-extras --generate-hashes \
+	$(BIN)/uv pip compile --quiet --no-header --no-annotate --extra serve --extra platform --extra dev --generate-hashes \
 	    --python-version 3.11 $(UPGRADE) -o requirements.lock pyproject.toml

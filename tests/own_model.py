@@ -27,14 +27,12 @@ def rows(count: int, seed: int, shift: float = 0.0) -> str:
     return "\n".join(lines) + "\n"
 
 
-def install(folder: Path, *, extra: str = "") -> Path:
+def install(folder: Path) -> Path:
     """Write, build and install the package; return the folder for PYTHONPATH."""
     source = folder / "source" / "my_package"
     source.mkdir(parents=True)
     (source / "__init__.py").write_text("")
     text = readme_block("python", "GuardedModel(")
-    if extra:
-        text = text.replace('    name="tiny",', f'    name="tiny",\n    {extra}')
     (source / "tiny.py").write_text(text)
     (source / "first.csv").write_text(rows(400, seed=1))
     (source.parent / "pyproject.toml").write_text(

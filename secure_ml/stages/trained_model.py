@@ -22,7 +22,7 @@ __all__ = ["arrays", "trained_model"]
 
 
 def trained_model(installation: Installation, model: GuardedModel) -> Evidence:
-    """Train on the newest training set.
+    """Train on the newest training set; what fails the quality gate is recorded, and no model file is written.
 
     Raises:
         RejectedError: The model failed the quality gate, or the training set does not verify.
@@ -48,9 +48,11 @@ def trained_model(installation: Installation, model: GuardedModel) -> Evidence:
         x, y = arrays(model, tables[TRAINING_FILE])
         holdout_x, holdout_y = arrays(model, tables[HOLDOUT_FILE])
         fitted = fit(model, x, y, holdout_x, holdout_y)
-        files = render_model(model, fitted, training_set=given.cause, rules=request_rules(model))
+        reasons = judge(fitted.evaluation, model.quality)
+        files = {} if reasons else render_model(model, fitted, training_set=given.cause, rules=request_rules(model))
         digest = model_digest(files)
-        home.write_folder(home.models / model.name / digest, files)
+        if files:
+            home.write_folder(home.models / model.name / digest, files)
         plot = render_roc(fitted)
         home.write_file(home.reports / model.name / f"roc-{sha256(plot)}.svg", plot)
         known = record(
@@ -60,14 +62,14 @@ def trained_model(installation: Installation, model: GuardedModel) -> Evidence:
             model=model.name,
             stage="trained_model",
             cause=cause,
-            reasons=judge(fitted.evaluation, model.quality),
+            reasons=reasons,
             subjects={name: sha256(content) for name, content in files.items()},
             inputs={
                 "evidence:training_set": given.document,
                 "training_set": given.cause,
-                "model": digest,
                 "code": model.code,
                 "policy": installation.policy,
+                **({"model": digest} if files else {}),
             },
             facts={"evaluation": fitted.evaluation.as_json(), "plot": f"roc-{sha256(plot)}.svg"},
         )

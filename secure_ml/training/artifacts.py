@@ -43,7 +43,7 @@ def render_model(
     """Return the files of the model folder: `model.skops`, `model.onnx`, `model.json`; the same model, the same bytes.
 
     Raises:
-        RejectedError: A type that was not reviewed, or skops and ONNX do not agree.
+        RejectedError: A type that was not reviewed, no ONNX form, or skops and ONNX do not agree.
     """
     import skops.io
 
@@ -141,12 +141,18 @@ def _to_onnx(estimator: Any, features: int) -> bytes:
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType
 
-    converted = to_onnx(
-        estimator,
-        initial_types=[("features", FloatTensorType([None, features]))],
-        options={"zipmap": False},
-        name="secure_ml",
-    )
+    try:
+        converted = to_onnx(
+            estimator,
+            initial_types=[("features", FloatTensorType([None, features]))],
+            options={"zipmap": False},
+            name="secure_ml",
+        )
+    except (RuntimeError, NotImplementedError, NameError, ValueError, TypeError) as error:
+        raise RejectedError(
+            f"model.onnx: {type(estimator).__name__} cannot be converted to ONNX ({type(error).__name__}); "
+            "the trainer must return a scikit-learn classifier that skl2onnx supports"
+        ) from None
     rendered: bytes = converted.SerializeToString(deterministic=True)
     return rendered
 

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.own_model import environment_with, install
-from tests.support import environment_in
+from tests.own_model import environment_with, install, rows
+from tests.support import environment_in, serving
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,7 +61,7 @@ def test_check_says_what_a_definition_lacks(tmp_path: Path) -> None:
     assert "cannot be held against one request row" in found.stdout
 
 
-def test_a_dummy_classifier_fails_the_quality_gate(tmp_path: Path) -> None:
+def test_a_dummy_classifier_fails_the_quality_gate_and_is_never_signed(tmp_path: Path) -> None:
     site = install(tmp_path)
     path = site / "my_package" / "tiny.py"
     dummy = path.read_text().replace(
@@ -72,25 +72,97 @@ def test_a_dummy_classifier_fails_the_quality_gate(tmp_path: Path) -> None:
             "return LogisticRegression(random_state=seed)", 'return DummyClassifier(strategy="prior")'
         ).replace("sklearn.linear_model._logistic.LogisticRegression", "sklearn.dummy.DummyClassifier")
     )
-    run = subprocess.run(
-        [sys.executable, "-c", _DUMMY],
-        env=environment_with(site, environment_in(tmp_path)),
+    said = run_script(_DUMMY, environment_with(site, environment_in(tmp_path)))
+    assert "holdout ROC AUC 0.500 is below 0.700" in said["trained_model"]
+    assert "gain of 0.000 over a dummy classifier" in said["trained_model"]
+    assert said["signed_model"] == said["trained_model"], "the next stage refuses for the same reason"
+
+
+def test_a_drift_alarm_retrains_a_candidate_and_only_the_promotion_rule_moves_it_on(tmp_path: Path) -> None:
+    site = install(tmp_path)
+    path = site / "my_package" / "tiny.py"
+    text = path.read_text().replace("import Batches, ", "import Batches, Drift, ")
+    path.write_text(text.replace('    name="tiny",', '    name="tiny",\n    drift=Drift(response="retrain"),'))
+    environment = environment_with(site, environment_in(tmp_path))
+    inbox = tmp_path / "home" / "inbox" / "tiny"
+    inbox.mkdir(parents=True)
+    (inbox / "second.csv").write_text(rows(300, seed=2, shift=3.0))
+    run_script(_RELEASE, environment)
+    with serving(environment, "tiny") as service:
+        for line in rows(60, seed=3, shift=3.0).splitlines()[1:]:
+            x, y, _ = line.split(",")
+            assert service.post("/predict", {"x": float(x), "y": float(y)})[0] == 200
+    said = run_script(_ALARM, environment)
+    assert said["alarm"] == "rejected"
+    assert said["response"] == "retrain"
+    assert said["candidate"] != said["champion"]
+    assert said["released_after_the_alarm"] == said["champion"]
+    assert said["decided_on"] == said["candidate"], "the promotion rule was asked about the candidate"
+    assert said["answered_again"] == said["answer"]
+
+
+def run_script(script: str, environment: dict[str, str]) -> dict[str, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", _IMPORTS + script],
+        cwd=ROOT,
+        env=environment,
         capture_output=True,
         text=True,
+        timeout=300,
     )
-    assert run.returncode == 0, run.stderr[-2000:]
-    assert "holdout ROC AUC 0.500 is below 0.700" in run.stdout
-    assert "gain of 0.000 over a dummy classifier" in run.stdout
+    assert done.returncode == 0, done.stderr[-3000:]
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-_DUMMY = """
-import numpy as np
+_IMPORTS = """
+import json, os
+from secure_ml.errors import SecureMLError
+from secure_ml.gates import current_release
+from secure_ml.installation import Installation
 from secure_ml.spec import find_model
-from secure_ml.training.fitting import fit, judge
-model = find_model("tiny")
-draw = np.random.default_rng(0)
-x = draw.normal(size=(300, 2))
-y = (x.sum(axis=1) > 0).astype(np.int64)
-fitted = fit(model, x[:200], y[:200], x[200:], y[200:])
-print("; ".join(judge(fitted.evaluation, model.quality)))
+from secure_ml.stages.dataset import dataset
+from secure_ml.stages.drift_report import drift_report
+from secure_ml.stages.drift_response import drift_response
+from secure_ml.stages.inference_log import inference_log
+from secure_ml.stages.release import release
+from secure_ml.stages.signed_model import signed_model
+from secure_ml.stages.trained_model import trained_model
+from secure_ml.stages.training_set import training_set
+from secure_ml.stages.validated_dataset import validated_dataset
+place, model = Installation.from_environment(os.environ), find_model("tiny")
+"""
+_DUMMY = """
+dataset(place, model, "first")
+validated_dataset(place, model, "first")
+training_set(place, model)
+said = {}
+for stage in (trained_model, signed_model):
+    try:
+        stage(place, model)
+        said[stage.__name__] = "accepted"
+    except SecureMLError as error:
+        said[stage.__name__] = str(error)
+print(json.dumps(said))
+"""
+_RELEASE = """
+dataset(place, model, "first")
+validated_dataset(place, model, "first")
+for stage in (training_set, trained_model, signed_model, release):
+    stage(place, model)
+print("{}")
+"""
+_ALARM = """
+dataset(place, model, "second")
+validated_dataset(place, model, "second")
+inference_log(place, model)
+report = drift_report(place, model)
+champion = current_release(place.home, place.trust, "tiny").model_digest
+answer = drift_response(place, model)
+after = current_release(place.home, place.trust, "tiny").model_digest
+decision, _ = release(place, model)
+print(json.dumps({
+    "alarm": report.decision, "response": answer.inputs["response"], "candidate": answer.inputs["candidate"],
+    "champion": champion, "released_after_the_alarm": after, "decided_on": decision.inputs["model"],
+    "answer": answer.document, "answered_again": drift_response(place, model).document,
+}))
 """
