@@ -212,7 +212,8 @@ class Home:
 
 
 def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("wb") as stream:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # it may hold personal data
+    with os.fdopen(descriptor, "wb") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())

@@ -1,46 +1,160 @@
-"""`quarantine`: what was refused."""
+"""`quarantine`: what was refused, and what a person decides about it."""
 
 from __future__ import annotations
 
 import argparse
 import os
+from typing import TYPE_CHECKING, Any
 
 from secure_ml.commands.saying import ACCEPTED, AddCommand, say
 
+if TYPE_CHECKING:
+    from secure_ml.home import Home
+    from secure_ml.stages.quarantine_entries import Entry
+
 __all__ = ["add"]
+
+_MORE = """\
+quarantine list [MODEL]                       all that was refused, and what was decided about it
+quarantine show MODEL ID                      reasons, contract, decision, and where the failing rows are
+quarantine release MODEL ID --why TEXT        go on under a changed contract, which must accept it now
+quarantine discard MODEL ID --why TEXT        never go on with it; final
+
+Failing rows hold personal data: they are never printed, only where they are. A decision is signed. The name of who
+decided is what --by says, or the user of the operating system: neither is a proof of identity, the signer's key is."""
 
 
 def add(command: AddCommand) -> None:
     """Declare the commands of this file."""
     quarantine = command(
-        "quarantine",
-        _quarantine,
-        "Show what was refused: batches and windows, with reasons.",
-        "quarantine list [MODEL] lists; quarantine show MODEL ID shows reasons and where the failing rows are.",
+        "quarantine", _quarantine, "Show what was refused, and release or discard it, with who and why.", _MORE
     )
-    quarantine.add_argument("action", choices=["list", "show"], help="what to show")
+    quarantine.add_argument("action", choices=["list", "show", "release", "discard"], help="what to do")
     quarantine.add_argument("model", metavar="MODEL", nargs="?", help="a registered model")
     quarantine.add_argument("id", metavar="ID", nargs="?", help="the first characters of an id from the list")
+    quarantine.add_argument("--by", help="who decides (default: the user of the operating system)")
+    quarantine.add_argument("--why", help="why, one line; required for release and discard")
 
 
 def _quarantine(chosen: argparse.Namespace) -> int:
-    from secure_ml.datasets.quarantine import list_quarantine, show_quarantine
     from secure_ml.errors import PreconditionError
-    from secure_ml.home import Home
 
-    home = Home.from_environment(os.environ)
+    if chosen.action == "list":
+        return _list(chosen)
+    if not chosen.model or not chosen.id:
+        raise PreconditionError(f"quarantine {chosen.action}: expected MODEL and ID, as quarantine list prints them")
     if chosen.action == "show":
-        if not chosen.model or not chosen.id:
-            raise PreconditionError("quarantine show: expected MODEL and ID, as quarantine list prints them")
-        shown = show_quarantine(home, chosen.model, chosen.id)
-        lines = [f"{name}: {value}" for name, value in shown.items() if name != "reasons"]
-        lines += [f"reason: {reason}" for reason in shown["reasons"]]
-        say(chosen, {"ok": True, **shown}, lines, f"{len(shown['reasons'])} reasons")
-        return ACCEPTED
-    found = list_quarantine(home, chosen.model)
+        return _show(chosen)
+    if not chosen.why:
+        raise PreconditionError(f"quarantine {chosen.action}: --why is required; it is signed with the decision")
+    return _decide(chosen)
+
+
+def _list(chosen: argparse.Namespace) -> int:
+    from secure_ml.datasets.quarantine import FINDINGS_FILE
+    from secure_ml.installation import Installation
+    from secure_ml.stages.quarantine_entries import entries
+
+    place = Installation.for_verification(os.environ)
+    home = place.home
+    known = {path.name for folder in (home.evidence, home.quarantine) for path in folder.glob("*") if path.is_dir()}
+    found: list[dict[str, Any]] = []
+    for model in sorted(known) if chosen.model is None else [chosen.model]:
+        signed = entries(home, place.trust, model)
+        found += [_document(home, entry) for entry in signed]
+        ids = {entry.refusal.cause for entry in signed}
+        for path in sorted((home.quarantine / model).glob(f"*/{FINDINGS_FILE}")):
+            if path.parent.name not in ids:
+                reason = "nothing signed says that this was refused; it is no entry"
+                found.append({"id": path.parent.name, "model": model, "state": "unsigned", "reasons": [reason]})
     lines = [
-        f"{item['id'][:12]}  {item['model']}  {item.get('batch') or item['stage']}  {item['reasons'][0]}"
+        f"{item['id'][:12]}  {item['state']:<9}  {item['model']}  {item.get('batch') or item.get('stage') or ''}  "
+        f"{item['reasons'][0]}"
         for item in found
     ]
-    say(chosen, {"ok": True, "quarantine": found}, lines, f"{len(found)} in quarantine")
+    waiting = sum(item["state"] == "open" for item in found)
+    say(chosen, {"ok": True, "quarantine": found}, lines, f"{len(found)} in quarantine, {waiting} undecided")
     return ACCEPTED
+
+
+def _show(chosen: argparse.Namespace) -> int:
+    from secure_ml.installation import Installation
+    from secure_ml.stages.quarantine_decision import find_entry
+    from secure_ml.stages.quarantine_entries import entries
+
+    place = Installation.for_verification(os.environ)
+    entry = find_entry(entries(place.home, place.trust, chosen.model), chosen.model, chosen.id)
+    document = _document(place.home, entry)
+    lines = [
+        f"{name}: {value}"
+        for name, value in document.items()
+        if name not in ("reasons", "findings", "decision") and value is not None
+    ]
+    lines += [f"reason: {reason}" for reason in document["reasons"]]
+    lines += [f"{name}: {value}" for name, value in (document["decision"] or {}).items()]
+    say(chosen, {"ok": True, **document}, lines, f"{entry.state}: {len(document['reasons'])} reasons")
+    return ACCEPTED
+
+
+def _decide(chosen: argparse.Namespace) -> int:
+    import getpass
+
+    from secure_ml.errors import PreconditionError
+    from secure_ml.installation import Installation
+    from secure_ml.spec import find_model
+    from secure_ml.stages.quarantine_decision import discard, release
+
+    place = Installation.from_environment(os.environ)
+    model = find_model(chosen.model)
+    act = release if chosen.action == "release" else discard
+    try:
+        by = chosen.by or getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        raise PreconditionError("--by: the operating system names no user; say who decides") from None
+    decision = act(place, model, chosen.id, by=by, why=chosen.why)
+    inputs = decision.inputs
+    document = {"ok": True, "document": str(decision.path), "made_at": decision.made_at, **inputs}
+    names = ("action", "batch", "version", "refused_under", "released_under", "by", "why")
+    lines = [f"{name}: {inputs[name]}" for name in names if inputs.get(name)]
+    done = "is released and validated" if chosen.action == "release" else "is discarded for good"
+    said = f"{chosen.model}: {inputs.get('batch') or 'the window'} {done}; signed: {decision.path}"
+    say(chosen, document, lines, said)
+    return ACCEPTED
+
+
+def _document(home: Home, entry: Entry) -> dict[str, Any]:
+    """Return an entry as it is shown: what is signed, and where its files are."""
+    from secure_ml.datasets.quarantine import ROWS_FILE
+
+    refusal = entry.refusal
+    folder = home.quarantine / refusal.model / refusal.cause
+    rows = folder / ROWS_FILE
+    alarm, findings = refusal.facts.get("alarm"), refusal.facts.get("findings")
+    found = [item for item in findings if isinstance(item, dict)] if isinstance(findings, list) else []
+    blocking = [str(item.get("sentence")) for item in found if item.get("tier") == "block"]
+    reasons = list(refusal.reasons) or (alarm if isinstance(alarm, list) else blocking)
+    decision = None
+    if entry.decision is not None:
+        names = ("action", "by", "why", "refused_under", "released_under")
+        decision = {name: entry.decision.inputs[name] for name in names if name in entry.decision.inputs}
+        decision |= {"decided_at": entry.decision.made_at, "document": str(entry.decision.path)}
+    return {
+        "id": refusal.cause,
+        "state": entry.state,
+        "model": refusal.model,
+        "stage": refusal.stage,
+        "kept": entry.kept,
+        "batch": refusal.inputs.get("batch"),
+        "dataset": refusal.inputs.get("version"),
+        "contract": refusal.inputs.get("contract"),
+        "policy": refusal.inputs.get("policy"),
+        "rows": refusal.facts.get("rows"),
+        "refused_rows": refusal.facts.get("refused_rows"),
+        "refused_at": refusal.made_at,
+        "reasons": reasons or ["no reason is on record"],
+        "findings": found,
+        "decision": decision,
+        "evidence": str(refusal.path),
+        "folder": str(folder),
+        "failing_rows": str(rows) if rows.exists() else None,
+    }

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from secure_ml.contracts.checking import check
 from secure_ml.contracts.findings import Report
 from secure_ml.contracts.policy import Policy, under_policy
 from secure_ml.contracts.reading import parse_batch
-from secure_ml.datasets.quarantine import render_quarantine
+from secure_ml.datasets.quarantine import ROWS_FILE, render_quarantine
+from secure_ml.datasets.sifting import Sifted, sift
 from secure_ml.digests import Digest, Json, digest_of, sha256
 from secure_ml.errors import RejectedError
 from secure_ml.gates import Evidence, find, latest, read_subjects, record, require
 from secure_ml.installation import Installation
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import BATCH_FILE, dataset_folder
+from secure_ml.stages.quarantine_entries import ROWS_ASIDE, hold
 
-__all__ = ["TABLE_FILE", "validated_dataset", "validation_cause"]
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["TABLE_FILE", "examine", "judge", "validated_dataset", "validation_cause"]
 
 TABLE_FILE = "table.parquet"
 
@@ -31,14 +38,13 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
     """Hold the newest version of a batch against the contract.
 
     Raises:
-        RejectedError: The contract is broken, or the dataset's evidence or bytes do not verify.
+        RejectedError: The contract is broken, the version is held in quarantine, or the dataset's evidence or bytes do
+            not verify.
         UnavailableError: The batch was not taken in yet.
     """
     home, trust = installation.home, installation.trust
-    given = latest(home, trust, model.name, "dataset", batch=batch)
-    require(given)
+    given, content = _given(installation, model, batch)
     version = given.inputs["version"]
-    content = read_subjects(given, dataset_folder(home, model.name, version))[BATCH_FILE]
     inputs = {
         "batch": batch,
         "version": version,
@@ -49,11 +55,15 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
     cause = validation_cause(model, batch, version, installation.policy)
     known = find(home, trust, model.name, "validated_dataset", cause)
     if known is None:
-        report = check(parse_batch(content, model.batches, batch), model)
-        report = under_policy(report, installation.policy, model.label)
-        reasons = [finding.sentence for finding in report.findings if finding.tier == "block"]
+        held = hold(installation, model, version)
+        sifted = judge(model, installation.policy, content, batch, held.rows)
+        report, kept = sifted.report, sifted.kept
+        if kept is not None and held.against:
+            raise RejectedError(f"{model.name}/validated_dataset of batch {batch}: {held.against}")
+        refused = sifted.aside.height if kept is not None and kept is not report else 0
+        reasons = _reasons(report) if kept is None else []
         subjects: dict[str, Digest] = {}
-        if reasons or report.frame is None:
+        if kept is None or refused:
             document = {
                 "model": model.name,
                 "stage": "validated_dataset",
@@ -62,10 +72,13 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
                 "contract": model.contract_digest,
                 "policy": installation.policy,
             }
-            home.write_folder(home.quarantine / model.name / cause, render_quarantine(report, document))
-        else:
+            files = render_quarantine(report, document, sifted.aside)
+            home.write_folder(home.quarantine / model.name / cause, files)
+            if refused:
+                inputs[ROWS_ASIDE] = sha256(files[ROWS_FILE])
+        if kept is not None and kept.frame is not None:
             buffer = io.BytesIO()
-            report.frame.write_parquet(buffer, compression="zstd")
+            kept.frame.write_parquet(buffer, compression="zstd")
             table = buffer.getvalue()
             subjects = {TABLE_FILE: sha256(table)}
             home.write_folder(dataset_folder(home, model.name, cause), {TABLE_FILE: table})
@@ -78,8 +91,12 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
             cause=cause,
             reasons=reasons,
             subjects=subjects,
-            inputs=inputs,
-            facts=_facts(report),
+            inputs={**inputs, **held.released},
+            facts={
+                **_facts(kept or report),
+                "findings": [asdict(item) for item in report.findings],
+                "refused_rows": refused,
+            },
         )
     if known.inputs["evidence:dataset"] != given.document:
         raise RejectedError(
@@ -88,6 +105,45 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
     require(known)
     read_subjects(known, dataset_folder(home, model.name, cause))
     return known
+
+
+def examine(installation: Installation, model: GuardedModel, batch: str) -> tuple[str, Sifted]:
+    """Hold the newest version of a batch against the present contract, and record nothing.
+
+    Returns:
+        The version, and what became of it.
+
+    Raises:
+        RejectedError: The dataset's evidence or bytes do not verify.
+        UnavailableError: The batch was not taken in yet.
+    """
+    given, content = _given(installation, model, batch)
+    return given.inputs["version"], judge(model, installation.policy, content, batch)
+
+
+def judge(model: GuardedModel, policy: Policy, content: bytes, batch: str, held: Collection[int] = ()) -> Sifted:
+    """Hold the bytes of a batch against the present contract, without its rows that are `held` in quarantine."""
+
+    def contract(table: pl.DataFrame) -> Report:
+        return under_policy(check(table, model), policy, model.label)
+
+    table = parse_batch(content, model.batches, batch)
+    if model.quarantine == "rows":
+        return sift(table, contract, held)
+    report = contract(table)
+    return Sifted(report, report if report.accepted else None, report.failing_rows)
+
+
+def _given(installation: Installation, model: GuardedModel, batch: str) -> tuple[Evidence, bytes]:
+    given = latest(installation.home, installation.trust, model.name, "dataset", batch=batch)
+    require(given)
+    folder = dataset_folder(installation.home, model.name, given.inputs["version"])
+    return given, read_subjects(given, folder)[BATCH_FILE]
+
+
+def _reasons(report: Report) -> list[str]:
+    found = [finding.sentence for finding in report.findings if finding.tier == "block"]
+    return found or ["the table could not be typed"]
 
 
 def _facts(report: Report) -> dict[str, Json]:

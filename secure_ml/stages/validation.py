@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from secure_ml.contracts.checking import check
-from secure_ml.contracts.policy import parse_policy, under_policy
-from secure_ml.contracts.reading import parse_batch
+from secure_ml.contracts.policy import parse_policy
 from secure_ml.digests import Digest, sha256
 from secure_ml.errors import RejectedError, SecureMLError
 from secure_ml.gates import (
@@ -25,6 +23,8 @@ from secure_ml.signing.model_signature import verify_model
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import BATCH_FILE, dataset_folder
 from secure_ml.stages.inference_log import segment_folder
+from secure_ml.stages.quarantine_entries import ROWS_ASIDE, rows_aside
+from secure_ml.stages.validated_dataset import judge
 
 __all__ = ["check_stage"]
 
@@ -92,11 +92,11 @@ def _check_contract(installation: Installation, model: GuardedModel, evidence: E
     content = read_file(path)
     if sha256(content) != version:
         raise RejectedError(f"datasets/{version[:12]}/{BATCH_FILE}: changed, expected digest {version[:12]}")
-    report = check(parse_batch(content, model.batches, batch), model)
-    report = under_policy(report, parse_policy(evidence.inputs.get("policy", "")), model.label)
-    if not report.accepted:
+    held = rows_aside(installation.home, evidence) if ROWS_ASIDE in evidence.inputs else frozenset()
+    sifted = judge(model, parse_policy(evidence.inputs.get("policy", "")), content, batch, held)
+    if sifted.kept is None or (held and held != set(sifted.aside["row"].to_list())):
         raise RejectedError(
-            f"batch {batch}: accepted before, and breaks the contract now: {report.findings[0].sentence}"
+            f"batch {batch}: accepted before, and breaks the contract now: {sifted.report.findings[0].sentence}"
         )
 
 

@@ -1,0 +1,90 @@
+"""A batch without its failing rows, for a model that quarantines `rows`: what goes on, and what is kept aside.
+
+The rows that are kept are held against the whole contract again, until it has nothing against them: what goes on was
+accepted as it goes on. A rule of the whole batch (a missing column, an aggregate) refuses the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from secure_ml.contracts.findings import Finding, Report
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["Sifted", "sift"]
+
+_MAX_PASSES: Final = 20
+_OF_THE_BATCH: Final = frozenset(
+    {
+        *("missing_column", "new_column", "low_uniqueness", "high_uniqueness", "aggregate", "row_count", "freshness"),
+        *("vocabulary", "drift", "skew", "poisoning", "provenance", "unreadable"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sifted:
+    """What became of a batch.
+
+    Attributes:
+        report: What the contract says about the whole batch.
+        kept: The same about the rows that go on, which it accepts; None where nothing goes on.
+        aside: Rows that are kept aside: row number, reasons, cells as text.
+    """
+
+    report: Report
+    kept: Report | None
+    aside: pl.DataFrame
+
+
+def sift(table: pl.DataFrame, judge: Callable[[pl.DataFrame], Report], held: Collection[int] = ()) -> Sifted:
+    """Take the failing rows out of a batch, and those that are `held`.
+
+    Args:
+        table: All columns as text.
+        judge: Holds a table against the contract.
+        held: Row numbers, from 1, that were set aside before and were not released.
+    """
+    import polars as pl
+
+    whole = judge(table)
+    if whole.accepted and not held:
+        return Sifted(whole, whole, whole.failing_rows)
+    numbers = pl.Series("row", range(1, table.height + 1), dtype=pl.Int64)
+    report, rest, aside = whole, table, [whole.failing_rows.clear()]
+    if held:
+        kept = ~numbers.is_in(list(held))
+        aside.append(_set_aside(table, numbers, ~kept, whole.failing_rows.columns))
+        rest, numbers = table.filter(kept), numbers.filter(kept)
+        report = judge(rest)
+    for _ in range(_MAX_PASSES):
+        if report.accepted and rest.height:
+            return Sifted(whole, report, pl.concat(aside).sort("row"))
+        if report.failing_rows.is_empty() or any(map(_of_the_batch, report.findings)):
+            return Sifted(whole, None, whole.failing_rows)
+        wrong = report.failing_rows["row"] - 1
+        aside.append(report.failing_rows.with_columns(numbers.gather(wrong).alias("row")))
+        kept = ~pl.int_range(rest.height, eager=True).is_in(wrong.to_list())
+        rest, numbers = rest.filter(kept), numbers.filter(kept)
+        report = judge(rest)
+    said = f"more rows fail than {_MAX_PASSES} passes set aside: the whole batch is refused"
+    many = Finding(None, "rows_set_aside", whole.rows, whole.rows, "block", said, "row_count", "compiled")
+    return Sifted(replace(whole, findings=(many, *whole.findings)), None, whole.failing_rows)
+
+
+def _of_the_batch(finding: Finding) -> bool:
+    return finding.tier == "block" and finding.code in _OF_THE_BATCH
+
+
+def _set_aside(table: pl.DataFrame, numbers: pl.Series, held: pl.Series, columns: list[str]) -> pl.DataFrame:
+    import polars as pl
+
+    return table.filter(held).select(
+        numbers.filter(held).alias(columns[0]),
+        pl.lit("set aside before, and not released").alias(columns[1]),
+        *(pl.col(name).alias(cell) for name, cell in zip(table.columns, columns[2:], strict=True)),
+    )

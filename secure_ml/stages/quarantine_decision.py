@@ -1,0 +1,199 @@
+"""Stage `quarantine_decision`: what a person decided about what was refused, signed, with who and why.
+
+What was refused stays refused. A later contract that accepts the same bytes does not take them on by itself: the data
+gate (`stages.validated_dataset`) asks `hold` first, and goes on only where each refusal of these bytes was released.
+
+A release is itself validated:
+
+1. The refusal is signed evidence, verified; `quarantine/` itself proves nothing, whoever writes the home writes there.
+2. A contract refused it, so that a changed contract can accept it; and no discard of these bytes is on record.
+3. The model's contract is another one than that which refused it. Both digests stand in the signed decision.
+4. The newest version of the batch is the one that was refused.
+5. The present contract, asked afresh, accepts it.
+6. The decision is signed; then the batch is validated under the present contract as any other is.
+
+A discard is final: the same bytes never go on. The name of who decided is a claim of whoever ran the command; what is
+proved is that the signer's key was at hand.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from secure_ml.digests import digest_of
+from secure_ml.errors import PreconditionError, RejectedError
+from secure_ml.gates import Evidence, record
+from secure_ml.installation import Installation
+from secure_ml.spec import GuardedModel
+from secure_ml.stages.quarantine_entries import (
+    DECISION_STAGE,
+    REFUSAL,
+    Entry,
+    entries,
+    of_version,
+    rows_aside,
+)
+from secure_ml.stages.validated_dataset import examine, validated_dataset
+
+__all__ = ["discard", "find_entry", "release"]
+
+
+def release(installation: Installation, model: GuardedModel, identity: str, *, by: str, why: str) -> Evidence:
+    """Release one entry and validate its batch under the present contract.
+
+    Args:
+        installation: Home, signer and trust root.
+        model: The model, under its present contract.
+        identity: The first characters of the entry's id.
+        by: Who decides, as they say.
+        why: For whoever reads it later.
+
+    Returns:
+        The decision; the one on record where it was made before.
+
+    Raises:
+        RejectedError: It may not be released; the message says why.
+        PreconditionError: No such entry, or `by` or `why` are not one line of text.
+    """
+    decision = _decide(installation, model, "release", identity, by, why)
+    validated_dataset(installation, model, decision.inputs["batch"])
+    return decision
+
+
+def discard(installation: Installation, model: GuardedModel, identity: str, *, by: str, why: str) -> Evidence:
+    """Discard one entry: the same bytes, or the rows that were kept aside, never go on.
+
+    Args:
+        installation: Home, signer and trust root.
+        model: The model.
+        identity: The first characters of the entry's id.
+        by: Who decides, as they say.
+        why: For whoever reads it later.
+
+    Returns:
+        The decision; the one on record where it was made before.
+
+    Raises:
+        RejectedError: It was released.
+        PreconditionError: No such entry, or `by` or `why` are not one line of text.
+    """
+    return _decide(installation, model, "discard", identity, by, why)
+
+
+def _decide(
+    installation: Installation,
+    model: GuardedModel,
+    action: Literal["release", "discard"],
+    identity: str,
+    by: str,
+    why: str,
+) -> Evidence:
+    home, trust = installation.home, installation.trust
+    by, why = _line(by, "--by", 200), _line(why, "--why", 1000)
+    found = entries(home, trust, model.name)
+    # 1. Signed evidence of the refusal.
+    entry = find_entry(found, model.name, identity)
+    if entry.decision is not None:
+        if entry.decision.inputs["action"] == action:
+            return entry.decision
+        raise RejectedError(
+            f"quarantine {entry.refusal.cause[:12]}: was {entry.state} already, {_said(entry.decision)}"
+        )
+    refusal = entry.refusal
+    inputs = {
+        "batch": refusal.inputs.get("batch", ""),
+        "version": refusal.inputs.get("version", ""),
+        "policy": installation.policy,
+        "action": action,
+        "by": by,
+        "why": why,
+    }
+    version = inputs["version"]
+    covered = [entry]
+    if action == "release":
+        covered = [item for item in of_version(found, version) if item.state == "open" and item.kept == entry.kept]
+        inputs |= _require_releasable(installation, model, entry, covered)
+    inputs |= {f"{REFUSAL}{item.refusal.cause[:16]}": item.refusal.document for item in covered}
+    about = {name: value for name, value in inputs.items() if name not in ("by", "why")}
+    return record(
+        home,
+        installation.signer(),
+        trust,
+        model=model.name,
+        stage=DECISION_STAGE,
+        cause=digest_of(about),
+        reasons=["discarded"] if action == "discard" else [],
+        subjects={},
+        inputs=inputs,
+        facts={"refused_because": list(refusal.reasons)},
+    )
+
+
+def _require_releasable(
+    installation: Installation, model: GuardedModel, entry: Entry, covered: list[Entry]
+) -> dict[str, str]:
+    """Return the inputs that name the change of contract."""
+    home, trust = installation.home, installation.trust
+    refusal = entry.refusal
+    where = f"quarantine {refusal.cause[:12]}"
+    # 2. Refused by a contract, and not discarded.
+    if refusal.stage != "validated_dataset":
+        raise RejectedError(
+            f"{where}: {refusal.stage} put it there, and no contract; only what a contract refused can be released. "
+            "Mend the file and put it into the inbox, or discard the entry"
+        )
+    if any(
+        item.state == "discarded" for item in of_version(entries(home, trust, model.name), refusal.inputs["version"])
+    ):
+        raise RejectedError(f"{where}: the same bytes were discarded before; a discard is final")
+    # 3. Another contract.
+    before, now = refusal.inputs["contract"], model.contract_digest
+    if now in {item.refusal.inputs["contract"] for item in covered}:
+        raise RejectedError(
+            f"{where}: the contract has not changed since it refused the batch (digest {now[:12]}), and would refuse "
+            f"it again; change the contract of {model.name} and say why, or discard the batch"
+        )
+    # 4. The newest version, 5. which the present contract accepts.
+    batch = refusal.inputs["batch"]
+    version, sifted = examine(installation, model, batch)
+    if version != refusal.inputs["version"]:
+        raise RejectedError(
+            f"{where}: batch {batch} has a newer version ({version[:12]}) than the one that was refused; discard it"
+        )
+    if sifted.kept is None:
+        blocking = [finding.sentence for finding in sifted.report.findings if finding.tier == "block"]
+        raise RejectedError(f"{where}: the present contract (digest {now[:12]}) refuses it too: {'; '.join(blocking)}")
+    if entry.kept == "rows":
+        rows = rows_aside(home, refusal)
+        still = rows & frozenset(sifted.aside["row"].to_list())
+        if still:
+            raise RejectedError(
+                f"{where}: {len(still)} of {len(rows)} rows break the present contract (digest {now[:12]}) too"
+            )
+    return {"refused_under": before, "released_under": now}
+
+
+def find_entry(found: list[Entry], model: str, identity: str) -> Entry:
+    """Return one entry, by the first characters of its id.
+
+    Raises:
+        PreconditionError: None or more than one begins so.
+    """
+    if not re.fullmatch(r"[0-9a-f]{1,64}", identity):
+        raise PreconditionError("quarantine id: expected hexadecimal digits, as quarantine list prints them")
+    matching = [entry for entry in found if entry.refusal.cause.startswith(identity)]
+    if len(matching) != 1:
+        raise PreconditionError(f"quarantine id: {len(matching)} signed refusals of {model} begin so, expected one")
+    return matching[0]
+
+
+def _said(decision: Evidence) -> str:
+    return f"by {decision.inputs['by']} on {decision.made_at[:10]}: {decision.inputs['why']}"
+
+
+def _line(text: str, name: str, longest: int) -> str:
+    line = text.strip()
+    if not line or len(line) > longest or not line.isprintable():
+        raise PreconditionError(f"{name}: expected one line of at most {longest} printable characters")
+    return line

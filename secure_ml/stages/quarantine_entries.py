@@ -1,0 +1,159 @@
+"""What is in quarantine, from signed evidence: refusals, what people decided about them, and what is still held.
+
+`quarantine/` in the home is for people. Whoever writes the home writes there too, so nothing here believes it: an
+entry is the signed evidence of a refusal, and its state is a signed decision. Rows that were kept aside are read
+against the digest in that evidence.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from secure_ml.datasets.quarantine import ROWS_FILE
+from secure_ml.digests import sha256
+from secure_ml.errors import RejectedError
+from secure_ml.gates import Evidence, history
+from secure_ml.home import Home, read_file
+from secure_ml.installation import Installation
+from secure_ml.signing.keys import Trust
+from secure_ml.spec import GuardedModel
+
+__all__ = [
+    "DECISION_STAGE",
+    "REFUSAL",
+    "ROWS_ASIDE",
+    "Entry",
+    "Hold",
+    "entries",
+    "hold",
+    "of_version",
+    "rows_aside",
+]
+
+DECISION_STAGE = "quarantine_decision"
+REFUSAL = "refusal:"
+"""How the inputs of a decision begin that name the refusals which it is about."""
+ROWS_ASIDE = "rows_aside"
+"""The input of a validation that names the digest of the rows that it kept aside."""
+
+_REFUSING_STAGES = ("dataset", "validated_dataset", "drift_response")
+_MAX_ROWS_BYTES = 2 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is, or was, in quarantine: signed evidence of the refusal, and the signed decision where there is one.
+
+    Attributes:
+        refusal: The evidence that put it there; its cause is the entry's id.
+        decision: What a person decided about it.
+    """
+
+    refusal: Evidence
+    decision: Evidence | None
+
+    @property
+    def state(self) -> Literal["open", "released", "discarded"]:
+        """What was decided."""
+        if self.decision is None:
+            return "open"
+        return "released" if self.decision.decision == "accepted" else "discarded"
+
+    @property
+    def kept(self) -> Literal["batch", "rows", "window"]:
+        """What is kept back."""
+        if self.refusal.stage == "drift_response":
+            return "window"
+        return "rows" if ROWS_ASIDE in self.refusal.inputs else "batch"
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What quarantine says about one version of a batch.
+
+    Attributes:
+        released: Inputs for the evidence of a validation that rests on decisions: their documents.
+        rows: Rows that were set aside and not released, from 1.
+        against: Why the whole version may not go on; empty where it may.
+    """
+
+    released: Mapping[str, str]
+    rows: frozenset[int]
+    against: str
+
+
+def entries(home: Home, trust: Trust, model: str) -> list[Entry]:
+    """Return all that was ever refused, oldest first, from verified evidence.
+
+    Raises:
+        SecureMLError: A document does not verify; it is named.
+    """
+    decisions: dict[str, Evidence] = {}
+    for decision in history(home, trust, model, DECISION_STAGE):
+        for name, document in decision.inputs.items():
+            if name.startswith(REFUSAL):
+                decisions[document] = decision
+    refusals = [item for stage in _REFUSING_STAGES for item in history(home, trust, model, stage) if _keeps_back(item)]
+    refusals.sort(key=lambda item: (item.made_at, item.cause))
+    return [Entry(refusal, decisions.get(refusal.document)) for refusal in refusals]
+
+
+def hold(installation: Installation, model: GuardedModel, version: str) -> Hold:
+    """Say what quarantine holds of a version, under the policy of this installation.
+
+    Raises:
+        SecureMLError: A decision, a refusal or the rows kept aside do not verify; it is named.
+    """
+    home, trust = installation.home, installation.trust
+    released: dict[str, str] = {}
+    rows: set[int] = set()
+    against = ""
+    for entry in of_version(entries(home, trust, model.name), version):
+        refusal, decision = entry.refusal, entry.decision
+        if decision is not None and entry.state == "released":
+            released[f"evidence:{DECISION_STAGE}:{decision.cause[:16]}"] = decision.document
+        elif entry.kept == "rows":
+            rows |= rows_aside(home, refusal)
+        elif entry.state == "discarded":
+            against = f"it was discarded ({refusal.cause[:12]}); a discarded version never goes on"
+        elif (
+            not against
+            and refusal.stage == "validated_dataset"
+            and refusal.inputs.get("policy") == installation.policy
+        ):
+            against = (
+                f"it is in quarantine since contract {refusal.inputs['contract'][:12]} refused it; decide with "
+                f"secure-ml quarantine release {model.name} {refusal.cause[:12]} --why ..., or discard"
+            )
+    if rows and model.quarantine == "batch" and not against:
+        against = f"{len(rows)} rows of it are in quarantine; release or discard them (secure-ml quarantine list)"
+    return Hold(released, frozenset(rows), against)
+
+
+def of_version(found: Sequence[Entry], version: str) -> list[Entry]:
+    """Return the entries of one version of a batch, whatever the batch was called."""
+    return [entry for entry in found if entry.refusal.inputs.get("version") == version]
+
+
+def rows_aside(home: Home, refusal: Evidence) -> frozenset[int]:
+    """Return the numbers of the rows that a validation kept aside, from 1, from bytes that its evidence names.
+
+    Raises:
+        RejectedError: They were changed.
+        UnavailableError: They are gone.
+    """
+    where = f"quarantine/{refusal.model}/{refusal.cause}/{ROWS_FILE}"
+    content = read_file(home.quarantine / refusal.model / refusal.cause / ROWS_FILE, max_bytes=_MAX_ROWS_BYTES)
+    if sha256(content) != refusal.inputs[ROWS_ASIDE]:
+        raise RejectedError(f"{where}: changed, expected digest {refusal.inputs[ROWS_ASIDE][:12]}; restore it")
+    return frozenset(int(row["row"]) for row in csv.DictReader(io.StringIO(content.decode(), newline="")))
+
+
+def _keeps_back(evidence: Evidence) -> bool:
+    if evidence.stage == "drift_response":
+        return evidence.inputs.get("response") == "quarantine"
+    return evidence.decision == "rejected" or ROWS_ASIDE in evidence.inputs
