@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dagster as dg
 
-from assets.keys import asset_key
+from assets.keys import VALIDATED_DATASET, asset_key
 from resources.installation import InstallationResource
 from secure_ml.spec import GuardedModel
+from secure_ml.stages.quarantine_entries import DECISION_STAGE
 from secure_ml.stages.validation import check_stage
 
 __all__ = ["INTACT", "build"]
@@ -23,7 +24,11 @@ def build(model: GuardedModel, stage: str) -> dg.AssetChecksDefinition:
         description="Bytes against digests, evidence against the trust root, data against the contract.",
     )
     def _check(installation: InstallationResource) -> dg.AssetCheckResult:
-        documents, found = check_stage(installation.open(), model, stage)
+        place = installation.open()
+        documents, found = check_stage(place, model, stage)
+        if stage == VALIDATED_DATASET:  # what it rests on, and no asset: a person made it
+            decisions, forged = check_stage(place, model, DECISION_STAGE)
+            documents, found = documents + decisions, found + forged
         return dg.AssetCheckResult(
             passed=not found,
             description="; ".join(found) or f"{documents} documents and all that they are about are intact",

@@ -40,7 +40,15 @@ def _status(chosen: argparse.Namespace) -> int:
 
     place = Installation.for_verification(os.environ)
     stages = (
-        *("dataset", "validated_dataset", "training_set", "trained_model", "signed_model", "release"),
+        *(
+            "dataset",
+            "validated_dataset",
+            "quarantine_decision",
+            "training_set",
+            "trained_model",
+            "signed_model",
+            "release",
+        ),
         *("inference_log", "drift_report", "drift_response"),
     )
     folder = place.home.evidence

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Sifted", "sift"]
 
 _MAX_PASSES: Final = 20
-_OF_THE_BATCH: Final = frozenset(
+_RULES_OF_THE_BATCH: Final = ("null_fraction_at_most", "unique_values_eq")
+_CODES_OF_THE_BATCH: Final = frozenset(
     {
         *("missing_column", "new_column", "low_uniqueness", "high_uniqueness", "aggregate", "row_count", "freshness"),
         *("vocabulary", "drift", "skew", "poisoning", "provenance", "unreadable"),
@@ -33,7 +34,7 @@ class Sifted:
     Attributes:
         report: What the contract says about the whole batch.
         kept: The same about the rows that go on, which it accepts; None where nothing goes on.
-        aside: Rows that are kept aside: row number, reasons, cells as text.
+        aside: The rows that broke the contract: row number, reasons, cells as text.
     """
 
     report: Report
@@ -42,23 +43,20 @@ class Sifted:
 
 
 def sift(table: pl.DataFrame, judge: Callable[[pl.DataFrame], Report], held: Collection[int] = ()) -> Sifted:
-    """Take the failing rows out of a batch, and those that are `held`.
+    """Take the failing rows out of a batch; rows that are `held` already are left out unseen.
 
     Args:
         table: All columns as text.
         judge: Holds a table against the contract.
-        held: Row numbers, from 1, that were set aside before and were not released.
+        held: Row numbers, from 1, that an earlier contract set aside and nobody released.
     """
     import polars as pl
 
     whole = judge(table)
-    if whole.accepted and not held:
-        return Sifted(whole, whole, whole.failing_rows)
-    numbers = pl.Series("row", range(1, table.height + 1), dtype=pl.Int64)
     report, rest, aside = whole, table, [whole.failing_rows.clear()]
+    numbers = pl.Series("row", range(1, table.height + 1), dtype=pl.Int64)
     if held:
         kept = ~numbers.is_in(list(held))
-        aside.append(_set_aside(table, numbers, ~kept, whole.failing_rows.columns))
         rest, numbers = table.filter(kept), numbers.filter(kept)
         report = judge(rest)
     for _ in range(_MAX_PASSES):
@@ -77,14 +75,5 @@ def sift(table: pl.DataFrame, judge: Callable[[pl.DataFrame], Report], held: Col
 
 
 def _of_the_batch(finding: Finding) -> bool:
-    return finding.tier == "block" and finding.code in _OF_THE_BATCH
-
-
-def _set_aside(table: pl.DataFrame, numbers: pl.Series, held: pl.Series, columns: list[str]) -> pl.DataFrame:
-    import polars as pl
-
-    return table.filter(held).select(
-        numbers.filter(held).alias(columns[0]),
-        pl.lit("set aside before, and not released").alias(columns[1]),
-        *(pl.col(name).alias(cell) for name, cell in zip(table.columns, columns[2:], strict=True)),
-    )
+    of_the_batch = finding.code in _CODES_OF_THE_BATCH or finding.rule.startswith(_RULES_OF_THE_BATCH)
+    return finding.tier == "block" and of_the_batch

@@ -11,6 +11,7 @@ from secure_ml.home import read_file
 from secure_ml.installation import Installation
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import batch_path, dataset_cause, inbox_batches
+from secure_ml.stages.quarantine_entries import entries, hold
 from secure_ml.stages.training_set import training_set_cause
 from secure_ml.stages.validated_dataset import validation_cause
 
@@ -39,6 +40,7 @@ def arrivals(installation: Installation, model: GuardedModel) -> list[Arrival]:
         SecureMLError: Evidence of a batch does not verify.
     """
     home, trust = installation.home, installation.trust
+    quarantined = entries(home, trust, model.name)
     found: list[Arrival] = []
     for batch in inbox_batches(model, home):
         try:
@@ -48,7 +50,8 @@ def arrivals(installation: Installation, model: GuardedModel) -> list[Arrival]:
         taken = find(home, trust, model.name, "dataset", dataset_cause(model, batch, version))
         if taken is not None and taken.decision == "rejected":
             continue
-        cause = validation_cause(model, batch, version, installation.policy)
+        released = hold(installation, model, version, quarantined).released
+        cause = validation_cause(model, batch, version, installation.policy, released)
         if taken is None or find(home, trust, model.name, "validated_dataset", cause) is None:
             found.append(Arrival(batch, cause))
     return found

@@ -112,7 +112,8 @@ def _decide(
     version = inputs["version"]
     covered = [entry]
     if action == "release":
-        covered = [item for item in of_version(found, version) if item.state == "open" and item.kept == entry.kept]
+        if entry.kept == "batch":  # each contract that refused these bytes
+            covered = [item for item in of_version(found, version) if _open_as(item, entry)]
         inputs |= _require_releasable(installation, model, entry, covered)
     inputs |= {f"{REFUSAL}{item.refusal.cause[:16]}": item.refusal.document for item in covered}
     about = {name: value for name, value in inputs.items() if name not in ("by", "why")}
@@ -147,6 +148,11 @@ def _require_releasable(
         item.state == "discarded" for item in of_version(entries(home, trust, model.name), refusal.inputs["version"])
     ):
         raise RejectedError(f"{where}: the same bytes were discarded before; a discard is final")
+    if refusal.inputs["policy"] != installation.policy:
+        raise RejectedError(
+            f"{where}: was refused under policy {refusal.inputs['policy']}, and this is {installation.policy}; "
+            "decide where it was refused (SECURE_ML_POLICY)"
+        )
     # 3. Another contract.
     before, now = refusal.inputs["contract"], model.contract_digest
     if now in {item.refusal.inputs["contract"] for item in covered}:
@@ -172,6 +178,11 @@ def _require_releasable(
                 f"{where}: {len(still)} of {len(rows)} rows break the present contract (digest {now[:12]}) too"
             )
     return {"refused_under": before, "released_under": now}
+
+
+def _open_as(item: Entry, entry: Entry) -> bool:
+    alike = item.refusal.inputs.get("policy") == entry.refusal.inputs.get("policy")
+    return item.state == "open" and item.kept == "batch" and alike
 
 
 def find_entry(found: list[Entry], model: str, identity: str) -> Entry:

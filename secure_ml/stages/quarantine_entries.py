@@ -102,8 +102,14 @@ def entries(home: Home, trust: Trust, model: str) -> list[Entry]:
     return [Entry(refusal, decisions.get(refusal.document)) for refusal in refusals]
 
 
-def hold(installation: Installation, model: GuardedModel, version: str) -> Hold:
+def hold(installation: Installation, model: GuardedModel, version: str, found: Sequence[Entry] | None = None) -> Hold:
     """Say what quarantine holds of a version, under the policy of this installation.
+
+    Args:
+        installation: Home, trust root and policy.
+        model: The model.
+        version: Digest of the batch's bytes.
+        found: The model's entries, for who asks about many versions at once; read where left out.
 
     Raises:
         SecureMLError: A decision, a refusal or the rows kept aside do not verify; it is named.
@@ -112,19 +118,18 @@ def hold(installation: Installation, model: GuardedModel, version: str) -> Hold:
     released: dict[str, str] = {}
     rows: set[int] = set()
     against = ""
-    for entry in of_version(entries(home, trust, model.name), version):
+    for entry in of_version(entries(home, trust, model.name) if found is None else found, version):
         refusal, decision = entry.refusal, entry.decision
+        own = refusal.inputs.get("policy") == installation.policy
+        if not own and entry.state != "discarded":
+            continue
         if decision is not None and entry.state == "released":
             released[f"evidence:{DECISION_STAGE}:{decision.cause[:16]}"] = decision.document
         elif entry.kept == "rows":
             rows |= rows_aside(home, refusal)
         elif entry.state == "discarded":
             against = f"it was discarded ({refusal.cause[:12]}); a discarded version never goes on"
-        elif (
-            not against
-            and refusal.stage == "validated_dataset"
-            and refusal.inputs.get("policy") == installation.policy
-        ):
+        elif not against:
             against = (
                 f"it is in quarantine since contract {refusal.inputs['contract'][:12]} refused it; decide with "
                 f"secure-ml quarantine release {model.name} {refusal.cause[:12]} --why ..., or discard"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -29,9 +29,17 @@ __all__ = ["TABLE_FILE", "examine", "judge", "validated_dataset", "validation_ca
 TABLE_FILE = "table.parquet"
 
 
-def validation_cause(model: GuardedModel, batch: str, version: str, policy: Policy) -> Digest:
-    """Return the cause of validating one version of a batch under the present contract."""
-    return digest_of({"batch": batch, "version": version, "contract": model.contract_digest, "policy": policy})
+def validation_cause(
+    model: GuardedModel, batch: str, version: str, policy: Policy, released: Mapping[str, str] | None = None
+) -> Digest:
+    """Return the cause of validating one version of a batch under the present contract, after these decisions."""
+    causes: dict[str, Json] = {
+        "batch": batch,
+        "version": version,
+        "contract": model.contract_digest,
+        "policy": policy,
+    }
+    return digest_of({**causes, "released": dict(released)} if released else causes)
 
 
 def validated_dataset(installation: Installation, model: GuardedModel, batch: str) -> Evidence:
@@ -52,18 +60,18 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
         "policy": installation.policy,
         "evidence:dataset": given.document,
     }
-    cause = validation_cause(model, batch, version, installation.policy)
+    held = hold(installation, model, version)
+    cause = validation_cause(model, batch, version, installation.policy, held.released)
     known = find(home, trust, model.name, "validated_dataset", cause)
     if known is None:
-        held = hold(installation, model, version)
         sifted = judge(model, installation.policy, content, batch, held.rows)
         report, kept = sifted.report, sifted.kept
         if kept is not None and held.against:
             raise RejectedError(f"{model.name}/validated_dataset of batch {batch}: {held.against}")
-        refused = sifted.aside.height if kept is not None and kept is not report else 0
+        aside = sifted.aside.height if kept is not None else 0
         reasons = _reasons(report) if kept is None else []
         subjects: dict[str, Digest] = {}
-        if kept is None or refused:
+        if kept is None or aside:
             document = {
                 "model": model.name,
                 "stage": "validated_dataset",
@@ -74,7 +82,7 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
             }
             files = render_quarantine(report, document, sifted.aside)
             home.write_folder(home.quarantine / model.name / cause, files)
-            if refused:
+            if aside:
                 inputs[ROWS_ASIDE] = sha256(files[ROWS_FILE])
         if kept is not None and kept.frame is not None:
             buffer = io.BytesIO()
@@ -95,7 +103,7 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
             facts={
                 **_facts(kept or report),
                 "findings": [asdict(item) for item in report.findings],
-                "refused_rows": refused,
+                "refused_rows": report.rows - (kept.rows if kept is not None else 0),
             },
         )
     if known.inputs["evidence:dataset"] != given.document:

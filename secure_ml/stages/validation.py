@@ -23,7 +23,7 @@ from secure_ml.signing.model_signature import verify_model
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import BATCH_FILE, dataset_folder
 from secure_ml.stages.inference_log import segment_folder
-from secure_ml.stages.quarantine_entries import ROWS_ASIDE, rows_aside
+from secure_ml.stages.quarantine_entries import ROWS_ASIDE, hold, rows_aside
 from secure_ml.stages.validated_dataset import judge
 
 __all__ = ["check_stage"]
@@ -92,9 +92,11 @@ def _check_contract(installation: Installation, model: GuardedModel, evidence: E
     content = read_file(path)
     if sha256(content) != version:
         raise RejectedError(f"datasets/{version[:12]}/{BATCH_FILE}: changed, expected digest {version[:12]}")
-    held = rows_aside(installation.home, evidence) if ROWS_ASIDE in evidence.inputs else frozenset()
+    held = hold(installation, model, version).rows
+    if ROWS_ASIDE in evidence.inputs:
+        held |= rows_aside(installation.home, evidence)
     sifted = judge(model, parse_policy(evidence.inputs.get("policy", "")), content, batch, held)
-    if sifted.kept is None or (held and held != set(sifted.aside["row"].to_list())):
+    if sifted.kept is None:
         raise RejectedError(
             f"batch {batch}: accepted before, and breaks the contract now: {sifted.report.findings[0].sentence}"
         )

@@ -1,0 +1,215 @@
+"""What is in quarantine goes on by a signed decision only, and by none that the adversary can write."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from secure_ml.digests import canonical_json, digest_of
+from secure_ml.errors import RejectedError, SecureMLError
+from secure_ml.gates import Evidence, history, latest, read_subjects, record, trace
+from secure_ml.installation import Installation
+from secure_ml.signing.envelope import sign_statement, verify_statement
+from secure_ml.spec import GuardedModel
+from secure_ml.stages.dataset import dataset, dataset_folder
+from secure_ml.stages.quarantine_decision import discard, release
+from secure_ml.stages.quarantine_entries import DECISION_STAGE, entries
+from secure_ml.stages.validated_dataset import examine, validated_dataset
+from tests.guarded import guarded_model, put_batch
+from tests.support import environment_in
+
+ROWS = [(1.5, 2.5, 1), (20, 0.5, 0), (3.25, -1, 1), (4, 0, 0)]
+WHY = "the sensor was replaced, it measures up to 30"
+
+
+@pytest.fixture
+def strict(tmp_path: Path) -> GuardedModel:
+    return guarded_model(tmp_path / "models")
+
+
+@pytest.fixture
+def wide(tmp_path: Path) -> GuardedModel:
+    """The same model after an edit of its contract that lets the refused batch pass."""
+    return guarded_model(tmp_path / "models", highest=30)
+
+
+@pytest.fixture
+def refused(installation: Installation, strict: GuardedModel) -> Evidence:
+    put_batch(installation.home.inbox / strict.name, "first", ROWS)
+    dataset(installation, strict, "first")
+    with pytest.raises(RejectedError, match="x: 1 of 4 rows above 10"):
+        validated_dataset(installation, strict, "first")
+    return latest(installation.home, installation.trust, strict.name, "validated_dataset")
+
+
+def released_beside(installation: Installation, wide: GuardedModel, refused: Evidence) -> Path:
+    """Make a good decision, and take it away again; return where it lay, its bytes beside it."""
+    decision = release(installation, wide, refused.cause[:12], by="ada", why=WHY)
+    good = decision.path.read_bytes()
+    decision.path.unlink()
+    for path in decision.path.parent.parent.joinpath("validated_dataset").iterdir():
+        if path != refused.path:
+            path.unlink()
+    decision.path.with_suffix(".kept").write_bytes(good)
+    return decision.path
+
+
+def test_a_changed_contract_alone_takes_nothing_out_of_quarantine(
+    installation: Installation, wide: GuardedModel, refused: Evidence
+) -> None:
+    """Without the hold the attack works: the contract accepts the very bytes that were refused."""
+    _, sifted = examine(installation, wide, "first")
+    assert sifted.report.accepted
+    with pytest.raises(RejectedError, match="it is in quarantine since contract"):
+        validated_dataset(installation, wide, "first")
+    assert len(history(installation.home, installation.trust, wide.name, "validated_dataset")) == 1
+
+
+def test_the_same_bytes_under_another_name_are_held_too(
+    installation: Installation, wide: GuardedModel, refused: Evidence
+) -> None:
+    put_batch(installation.home.inbox / wide.name, "second", ROWS)
+    dataset(installation, wide, "second")
+    with pytest.raises(RejectedError, match="it is in quarantine since contract"):
+        validated_dataset(installation, wide, "second")
+
+
+def test_a_release_names_both_contracts_and_the_way_back_goes_through_it(
+    installation: Installation, strict: GuardedModel, wide: GuardedModel, refused: Evidence
+) -> None:
+    decision = release(installation, wide, refused.cause[:12], by="ada", why=WHY)
+    assert decision.inputs["refused_under"] == strict.contract_digest
+    assert decision.inputs["released_under"] == wide.contract_digest
+    assert (decision.inputs["by"], decision.inputs["why"]) == ("ada", WHY)
+    accepted = latest(installation.home, installation.trust, wide.name, "validated_dataset", batch="first")
+    assert accepted.decision == "accepted"
+    assert accepted.facts["rows"] == 4
+    assert read_subjects(accepted, dataset_folder(installation.home, wide.name, accepted.cause))
+    steps = [step.stage for step in trace(installation.home, installation.trust, accepted)]
+    assert sorted(steps) == ["dataset", "quarantine_decision", "validated_dataset"]
+    decision.path.unlink()
+    with pytest.raises(RejectedError, match="rests on evidence of quarantine_decision that is no longer there"):
+        trace(installation.home, installation.trust, accepted)
+
+
+def forged(content: bytes) -> bytes:
+    """Change what was signed, and leave the signature."""
+    envelope = json.loads(content)
+    statement = json.loads(base64.b64decode(envelope["payload"]))
+    statement["predicate"]["inputs"]["by"] = "eve"
+    envelope["payload"] = base64.b64encode(canonical_json(statement)).decode()
+    return canonical_json(envelope)
+
+
+def unsigned(content: bytes) -> bytes:
+    return canonical_json({**json.loads(content), "signatures": []})
+
+
+def bare(content: bytes) -> bytes:
+    """Only the statement, as if nobody asked for an envelope."""
+    return base64.b64decode(json.loads(content)["payload"])
+
+
+@pytest.mark.parametrize(
+    ("forge", "said"),
+    [
+        (forged, "the signature does not hold"),
+        (unsigned, "not a DSSE envelope with one signature"),
+        (bare, "not a DSSE envelope with one signature"),
+        (lambda content: content[:-40], "not a JSON document"),
+        (lambda _: b"", "not a JSON document"),
+    ],
+)
+def test_a_decision_that_nobody_signed_releases_nothing_and_is_named(
+    forge: Callable[[bytes], bytes],
+    said: str,
+    installation: Installation,
+    wide: GuardedModel,
+    refused: Evidence,
+) -> None:
+    path = released_beside(installation, wide, refused)
+    kept = path.with_suffix(".kept")
+    good = kept.read_bytes()
+    kept.unlink()
+    path.write_bytes(forge(good))
+    with pytest.raises(SecureMLError, match=said) as caught:
+        validated_dataset(installation, wide, "first")
+    assert path.name in str(caught.value)
+    # The same bytes as they were signed do release it: it was the forgery that was refused.
+    path.write_bytes(good)
+    assert validated_dataset(installation, wide, "first").decision == "accepted"
+
+
+def test_a_decision_that_a_foreign_key_signed_releases_nothing(
+    installation: Installation, wide: GuardedModel, refused: Evidence, tmp_path: Path
+) -> None:
+    path = released_beside(installation, wide, refused)
+    kept = path.with_suffix(".kept")
+    subjects, predicate = verify_statement(kept.read_bytes(), DECISION_STAGE, installation.trust, kept.name)
+    kept.unlink()
+    foreign = Installation.from_environment(environment_in(tmp_path / "foreign"))
+    path.write_bytes(sign_statement(DECISION_STAGE, subjects, predicate, foreign.signer()))
+    # To whoever trusts that key it is a good decision; here it is not.
+    verify_statement(path.read_bytes(), DECISION_STAGE, foreign.trust, path.name)
+    with pytest.raises(RejectedError, match="signed by a key that is not in the trust root"):
+        validated_dataset(installation, wide, "first")
+
+
+def test_a_good_decision_about_something_else_releases_nothing(
+    installation: Installation, wide: GuardedModel, refused: Evidence
+) -> None:
+    """Signed by the right key, about another refusal: replayed under this one's name, or left where it is."""
+    other = record(
+        installation.home,
+        installation.signer(),
+        installation.trust,
+        model=wide.name,
+        stage=DECISION_STAGE,
+        cause=digest_of({"of": "something else"}),
+        subjects={},
+        inputs={**refused.inputs, "action": "release", "by": "ada", "why": WHY, "refusal:0": "0" * 64},
+        facts={},
+    )
+    with pytest.raises(RejectedError, match="it is in quarantine since contract"):
+        validated_dataset(installation, wide, "first")
+    other.path.rename(other.path.with_name(f"{refused.cause}.json"))
+    with pytest.raises(RejectedError, match="put here under another name"):
+        validated_dataset(installation, wide, "first")
+
+
+def test_what_the_adversary_writes_into_the_quarantine_folder_counts_for_nothing(
+    installation: Installation, wide: GuardedModel, refused: Evidence
+) -> None:
+    folder = installation.home.quarantine / wide.name / refused.cause
+    (folder / "findings.json").write_text('{"decision": "released", "reasons": [], "findings": []}')
+    (entry,) = entries(installation.home, installation.trust, wide.name)
+    assert entry.state == "open"
+    assert entry.refusal.reasons == ("x: 1 of 4 rows above 10",)
+    with pytest.raises(RejectedError, match="it is in quarantine since contract"):
+        validated_dataset(installation, wide, "first")
+
+
+def test_a_discarded_batch_is_released_by_no_contract(
+    installation: Installation, wide: GuardedModel, refused: Evidence
+) -> None:
+    discard(installation, wide, refused.cause, by="ada", why="a test export")
+    with pytest.raises(RejectedError, match="was discarded already, by ada"):
+        release(installation, wide, refused.cause, by="eve", why="please")
+    with pytest.raises(RejectedError, match="a discarded version never goes on"):
+        validated_dataset(installation, wide, "first")
+
+
+def test_changed_rows_that_were_kept_aside_are_named(installation: Installation, tmp_path: Path) -> None:
+    """Row numbers that the adversary takes out of the file would let these rows pass the next contract."""
+    narrow = guarded_model(tmp_path / "models", keeps="rows")
+    put_batch(installation.home.inbox / narrow.name, "first", ROWS)
+    dataset(installation, narrow, "first")
+    first = validated_dataset(installation, narrow, "first")
+    rows = installation.home.quarantine / narrow.name / first.cause / "failing_rows.csv"
+    rows.write_text(rows.read_text().splitlines()[0] + "\n")
+    with pytest.raises(RejectedError, match=r"failing_rows\.csv: changed"):
+        validated_dataset(installation, guarded_model(tmp_path / "models", highest=30, keeps="rows"), "first")
