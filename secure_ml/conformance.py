@@ -54,11 +54,17 @@ def _batches(model: GuardedModel) -> Iterator[str]:
             parse_batch(read_file(path, max_bytes=model.batches.max_bytes), model.batches, name)
         except SecureMLError as error:
             yield f"batch {name}: {error}"
-    if model.split.batch not in model.batches.files:
-        yield f"split.batch: {model.split.batch} is not in batches.files, and the holdout comes from it"
+    known = set(model.batches.files)
+    for name, source in model.batches.sources.items():
+        try:
+            known |= {f"{name}.{batch}" for batch in source.names()}
+        except SecureMLError as error:
+            yield f"source {name}: {error}"
+    if model.split.batch not in known:
+        yield f"split.batch: {model.split.batch} is in no file of batches and no source, and the holdout comes from it"
     for name in model.split.live_batches:
-        if name not in model.batches.files:
-            yield f"split.live_batches: {name} is not in batches.files"
+        if name not in known:
+            yield f"split.live_batches: {name} is in no file of batches and no source"
 
 
 def _fractions(model: GuardedModel) -> Iterator[str]:

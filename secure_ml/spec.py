@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from secure_ml.digests import Digest, digest_of, sha256
 from secure_ml.errors import PreconditionError
@@ -28,6 +28,7 @@ __all__ = [
     "Drift",
     "GuardedModel",
     "Quality",
+    "Source",
     "Split",
     "find_model",
     "find_models",
@@ -37,21 +38,61 @@ ENTRY_POINT_GROUP = "secure_ml.models"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
-@dataclass(frozen=True, slots=True)
+class Source(Protocol):
+    """Where batches come from: `secure_ml.datasets.sources` has the ready ones, a class of your own may be another.
+
+    What cannot be had raises `UnavailableError`, what is not as it should be `MalformedError`; neither says a
+    credential or a cell.
+    """
+
+    @property
+    def require_manifest(self) -> bool:
+        """Whether each batch must be in the source's signed manifest."""
+
+    def names(self) -> list[str]:
+        """Return the batches that are there."""
+
+    def fetch(self, name: str, *, max_bytes: int) -> bytes:
+        """Return the CSV bytes of one batch, read once; more than `max_bytes` are refused."""
+
+    def fetch_manifest(self) -> bytes | None:
+        """Return the signed manifest, None where there is none."""
+
+    def place(self, name: str | None = None) -> str:
+        """Return where a batch, or all of them, lie, for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batches:
-    """Where batches come from: named CSV files, and the model's inbox (`<home>/inbox/<model>/<batch>.csv`).
+    """Where batches come from: named CSV files, the model's inbox, and sources.
 
     Attributes:
         files: Batch name to the CSV file that holds it. A first line with the column names is optional.
+        sources: Source name to source; its batch `january` is called `SOURCE.january`, and nothing else may be.
         columns: All columns of a batch, in the order of a file without a first line of names.
         null: The cells that stand for a missing value.
-        max_bytes: A larger file is refused unread.
+        max_bytes: A larger batch is refused unread.
+        require_inbox_manifest: Quarantine each batch of the inbox (`<home>/inbox/<model>/<batch>.csv`) whose digest
+            is not in the inbox's signed manifest. Where it is off, whoever writes the inbox brings batches in.
     """
 
-    files: Mapping[str, Path]
+    files: Mapping[str, Path] = field(default_factory=dict)
+    sources: Mapping[str, Source] = field(default_factory=dict)
     columns: tuple[str, ...]
     null: tuple[str, ...] = ("", "?")
     max_bytes: int = 256 << 20
+    require_inbox_manifest: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse source names that could be mistaken for a batch or for the inbox."""
+        for name in self.sources:
+            if not _NAME.fullmatch(name) or name in ("inbox", "files"):
+                raise PreconditionError(
+                    "Batches.sources: expected names of lower-case letters, digits and _, other than inbox and files"
+                )
+        taken = [name for name in self.files if name.split(".")[0] in self.sources]
+        if taken:
+            raise PreconditionError(f"Batches.files: {taken[0]} is named like a batch of a source; rename it")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from secure_ml.digests import Digest, digest_of, sha256
-from secure_ml.errors import MalformedError
+from secure_ml.digests import Digest
 from secure_ml.gates import find, history
-from secure_ml.home import read_file
 from secure_ml.installation import Installation
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.dataset import batch_path, dataset_cause, inbox_batches
+from secure_ml.stages.dataset import dataset_cause, fetch_batch, inbox_batches
 from secure_ml.stages.quarantine_entries import entries, hold
 from secure_ml.stages.training_set import training_set_cause
 from secure_ml.stages.validated_dataset import validation_cause
@@ -43,15 +41,12 @@ def arrivals(installation: Installation, model: GuardedModel) -> list[Arrival]:
     quarantined = entries(home, trust, model.name)
     found: list[Arrival] = []
     for batch in inbox_batches(model, home):
-        try:
-            version = sha256(read_file(batch_path(model, home, batch), max_bytes=model.batches.max_bytes))
-        except MalformedError as error:
-            version = digest_of({"unread": [str(error)]})
-        taken = find(home, trust, model.name, "dataset", dataset_cause(model, batch, version))
+        arrived = fetch_batch(model, home, trust, batch)
+        taken = find(home, trust, model.name, "dataset", dataset_cause(model, arrived))
         if taken is not None and taken.decision == "rejected":
             continue
-        released = hold(installation, model, version, quarantined).released
-        cause = validation_cause(model, batch, version, installation.policy, released)
+        released = hold(installation, model, arrived.version, quarantined).released
+        cause = validation_cause(model, batch, arrived.version, installation.policy, released)
         if taken is None or find(home, trust, model.name, "validated_dataset", cause) is None:
             found.append(Arrival(batch, cause))
     return found

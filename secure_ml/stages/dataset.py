@@ -1,67 +1,93 @@
-"""Stage `dataset`: the bytes of one batch, as they arrived, kept under their digest."""
+"""Stage `dataset`: the bytes of one batch, as they arrived, kept under their digest.
+
+A batch called `SOURCE.NAME` comes from that source of the model's file and from nowhere else; any other comes from the
+inbox, or from a file that the model's file names. Where a signed manifest is required, bytes that it does not list are
+quarantined unparsed. Equal bytes are kept once, whatever they are called.
+"""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from secure_ml.contracts.findings import Finding, ReasonCode, Report
 from secure_ml.contracts.reading import parse_batch
+from secure_ml.datasets.provenance import verify_provenance
 from secure_ml.datasets.quarantine import render_quarantine
+from secure_ml.datasets.sources import LocalFolder
+from secure_ml.datasets.sources.names import BATCH_NAME, SUFFIX
 from secure_ml.digests import Digest, digest_of, sha256
-from secure_ml.errors import MalformedError, PreconditionError, UnavailableError
-from secure_ml.gates import Evidence, find, read_subjects, record, require
+from secure_ml.errors import MalformedError, PreconditionError, RejectedError, UnavailableError
+from secure_ml.gates import Evidence, find, latest, read_subjects, record, require
 from secure_ml.home import Home, read_file
 from secure_ml.installation import Installation
+from secure_ml.signing.keys import Trust
 from secure_ml.spec import GuardedModel
 
-__all__ = ["BATCH_FILE", "batch_names", "batch_path", "dataset", "dataset_cause", "dataset_folder", "inbox_batches"]
+__all__ = [
+    "BATCH_FILE",
+    "Arrived",
+    "batch_names",
+    "dataset",
+    "dataset_cause",
+    "dataset_folder",
+    "fetch_batch",
+    "inbox_batches",
+    "taken_in",
+]
 
 BATCH_FILE = "batch.csv"
-_BATCH_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """One batch as it was fetched: its bytes, or why they are refused.
+
+    Attributes:
+        batch: The batch's name.
+        origin: `inbox`, `files`, or the name of a source.
+        place: Where it was found, for people.
+        content: Its bytes, read once; empty where they could not be read.
+        version: Digest of the bytes, or of why there are none.
+        unreadable: Why there are no bytes, None where there are.
+        proof: Digest of the signed manifest that lists the bytes, None where none is required or none does.
+        unproven: Why the bytes are not proven to come from there, None where they are, or need not be.
+    """
+
+    batch: str
+    origin: str
+    place: str
+    content: bytes
+    version: Digest
+    unreadable: str | None
+    proof: Digest | None
+    unproven: str | None
 
 
 def batch_names(model: GuardedModel, home: Home) -> list[str]:
-    """Return the batches there are: those of the model's own file first, then those of its inbox."""
+    """Return the batches there are: of the model's own file first, then of its inbox, then of its sources.
+
+    Raises:
+        SecureMLError: A source cannot be listed.
+    """
     named = list(model.batches.files)
-    return named + [name for name in inbox_batches(model, home) if name not in named]
+    named += [name for name in inbox_batches(model, home) if name not in named]
+    for source, found in model.batches.sources.items():
+        named += [f"{source}.{name}" for name in found.names() if BATCH_NAME.fullmatch(f"{source}.{name}")]
+    return named
 
 
 def inbox_batches(model: GuardedModel, home: Home) -> list[str]:
-    """Return the batches in the model's inbox; a file whose name is not one of a batch is left alone."""
-    inbox = home.inbox / model.name
-    arrived = sorted(path.name.removesuffix(".csv") for path in inbox.glob("*.csv")) if inbox.is_dir() else []
-    return [name for name in arrived if _BATCH_NAME.fullmatch(name)]
+    """Return the batches in the model's inbox; a file whose name is not one of an inbox's batch is left alone."""
+    inbox = _inbox(model, home)
+    names = inbox.names() if inbox.path.is_dir() else []
+    return [name for name in names if _source_of(model, name) is None]
 
 
-def dataset_cause(model: GuardedModel, batch: str, version: str) -> Digest:
+def dataset_cause(model: GuardedModel, arrived: Arrived) -> Digest:
     """Return the cause of taking in one version of a batch."""
-    return digest_of(
-        {
-            "batch": batch,
-            "version": version,
-            "columns": list(model.batches.columns),
-            "null": list(model.batches.null),
-        }
-    )
-
-
-def batch_path(model: GuardedModel, home: Home, batch: str) -> Path:
-    """Return the file that holds a batch; one in the inbox goes before one of the model's own file.
-
-    Raises:
-        PreconditionError: Not a batch name.
-        UnavailableError: No such batch.
-    """
-    if not _BATCH_NAME.fullmatch(batch):
-        raise PreconditionError("batch name: expected at most 100 letters, digits, '_', '.' and '-'")
-    arrived = home.inbox / model.name / f"{batch}.csv"
-    if arrived.is_symlink() or arrived.exists():
-        return arrived
-    if batch not in model.batches.files:
-        raise UnavailableError(
-            f"{model.name}: no batch {batch}; put {batch}.csv into {arrived.parent}, or name it in batches.files"
-        )
-    return model.batches.files[batch]
+    return _cause(model, arrived, arrived.unproven)
 
 
 def dataset_folder(home: Home, model: str, version: str) -> Path:
@@ -69,33 +95,57 @@ def dataset_folder(home: Home, model: str, version: str) -> Path:
     return home.datasets / model / version
 
 
-def dataset(installation: Installation, model: GuardedModel, batch: str) -> Evidence:
-    """Take one batch in: read once, kept under its digest if it is a table at all.
+def fetch_batch(model: GuardedModel, home: Home, trust: Trust, batch: str) -> Arrived:
+    """Read a batch once, and hold it against the signed manifest where one is required.
 
     Raises:
-        RejectedError: It is no table (or was found to be none before); it is quarantined.
-        UnavailableError: No such batch.
+        PreconditionError: Not a batch name.
+        UnavailableError: No such batch, or its source does not answer.
+    """
+    if not BATCH_NAME.fullmatch(batch):
+        raise PreconditionError("batch name: expected at most 100 letters, digits, '_', '.' and '-'")
+    origin, place, fetch = _origin(model, home, batch)
+    content, unreadable, proof, unproven = b"", None, None, None
+    try:
+        content = fetch()
+    except MalformedError as error:
+        unreadable = str(error)
+    version = digest_of({"unread": [unreadable]}) if unreadable else sha256(content)
+    if unreadable is None and _needs_manifest(model, origin):
+        source = _inbox(model, home) if origin == "inbox" else model.batches.sources[origin]
+        name = batch.removeprefix(f"{origin}.") if origin in model.batches.sources else batch
+        try:
+            manifest = source.fetch_manifest()
+            verify_provenance(manifest, source=origin, batch=batch, name=name, digest=version, trust=trust)
+            proof = sha256(manifest or b"")
+        except (RejectedError, MalformedError) as error:
+            unproven = str(error)
+    return Arrived(batch, origin, place, content, version, unreadable, proof, unproven)
+
+
+def dataset(installation: Installation, model: GuardedModel, batch: str) -> Evidence:
+    """Take one batch in: read once, kept under its digest if it comes from where it must and is a table at all.
+
+    Raises:
+        RejectedError: It is not proven to come from its source, or is no table (or was found so before); it is
+            quarantined.
+        UnavailableError: No such batch, or its source does not answer.
     """
     home, trust = installation.home, installation.trust
-    path = batch_path(model, home, batch)
-    reasons: list[str] = []
-    rows, content = 0, b""
-    try:
-        content = read_file(path, max_bytes=model.batches.max_bytes)
-        rows = parse_batch(content, model.batches, batch).height
-    except MalformedError as error:
-        reasons = [str(error)]
-    version = sha256(content) if content else digest_of({"unread": reasons})
-    inputs = {"batch": batch, "version": version}
-    cause = dataset_cause(model, batch, version)
-    folder = dataset_folder(home, model.name, version)
+    arrived = fetch_batch(model, home, trust, batch)
+    cause = dataset_cause(model, arrived)
+    folder = dataset_folder(home, model.name, arrived.version)
     known = find(home, trust, model.name, "dataset", cause)
     if known is None:
-        if reasons:
-            document = {"model": model.name, "stage": "dataset", "batch": batch, "dataset": version}
-            home.write_folder(home.quarantine / model.name / cause, render_quarantine(reasons, document))
+        rows, refused = _look(model, arrived)
+        files = {} if refused else {BATCH_FILE: arrived.content}
+        if refused:
+            _quarantine(home, model, arrived, cause, refused)
+            if find(home, trust, model.name, "dataset", _cause(model, arrived, None)) is not None:
+                # These bytes were proven before. The manifest may come back, so no evidence speaks against them.
+                raise RejectedError(f"{model.name}/dataset of batch {batch}: rejected: {refused.sentence}")
         else:
-            home.write_folder(folder, {BATCH_FILE: content})
+            home.write_folder(folder, files)
         known = record(
             home,
             installation.signer(),
@@ -103,11 +153,116 @@ def dataset(installation: Installation, model: GuardedModel, batch: str) -> Evid
             model=model.name,
             stage="dataset",
             cause=cause,
-            reasons=reasons,
-            subjects={} if reasons else {BATCH_FILE: sha256(content)},
-            inputs=inputs,
-            facts={"rows": rows, "bytes": len(content), "source": path.name, "columns": list(model.batches.columns)},
+            reasons=[refused.sentence] if refused else [],
+            subjects={name: sha256(content) for name, content in files.items()},
+            inputs={
+                "batch": batch,
+                "version": arrived.version,
+                "origin": arrived.origin,
+                **({"manifest": arrived.proof} if arrived.proof else {}),
+            },
+            facts={
+                "rows": rows,
+                "bytes": len(arrived.content),
+                "source": arrived.place,
+                "columns": list(model.batches.columns),
+                "findings": [asdict(refused)] if refused else [],
+            },
         )
     require(known)
     read_subjects(known, folder)
     return known
+
+
+def taken_in(installation: Installation, model: GuardedModel, batch: str) -> Evidence:
+    """Return the newest evidence of a batch: accepted, and from where a batch may still come from.
+
+    Raises:
+        RejectedError: It was refused, its source is no longer one of the model's, or it was taken in before a signed
+            manifest was required.
+        UnavailableError: The batch was not taken in yet.
+    """
+    given = latest(installation.home, installation.trust, model.name, "dataset", batch=batch)
+    require(given)
+    origin = given.inputs.get("origin") or ("files" if batch in model.batches.files else "inbox")
+    where = f"{model.name}/dataset of batch {batch}"
+    if origin not in ("inbox", "files") and origin not in model.batches.sources:
+        raise RejectedError(f"{where}: rejected: it comes from an unknown source; name {origin} in batches.sources")
+    if _needs_manifest(model, origin) and "manifest" not in given.inputs:
+        raise RejectedError(
+            f"{where}: rejected: it was taken in without a signed manifest, and one is required now; "
+            f"materialize {model.name}/dataset for it again"
+        )
+    return given
+
+
+def _source_of(model: GuardedModel, batch: str) -> str | None:
+    """Return the source that a batch's name begins with."""
+    prefix, dot, _ = batch.partition(".")
+    return prefix if dot and prefix in model.batches.sources else None
+
+
+def _origin(model: GuardedModel, home: Home, batch: str) -> tuple[str, str, Callable[[], bytes]]:
+    """Return where a batch comes from, its place for people, and what reads it."""
+    limit = model.batches.max_bytes
+    origin = _source_of(model, batch)
+    if origin is not None:
+        source, name = model.batches.sources[origin], batch.removeprefix(f"{origin}.")
+        return origin, source.place(name), lambda: source.fetch(name, max_bytes=limit)
+    arrived = home.inbox / model.name / f"{batch}{SUFFIX}"
+    if arrived.is_symlink() or arrived.exists():
+        return "inbox", arrived.name, lambda: read_file(arrived, max_bytes=limit)
+    if batch in model.batches.files:
+        path = model.batches.files[batch]
+        return "files", path.name, lambda: read_file(path, max_bytes=limit)
+    raise UnavailableError(
+        f"{model.name}: no batch {batch}; put {arrived.name} into {arrived.parent}, name it in batches.files, "
+        "or name its source in batches.sources"
+    )
+
+
+def _inbox(model: GuardedModel, home: Home) -> LocalFolder:
+    return LocalFolder(home.inbox / model.name, require_manifest=model.batches.require_inbox_manifest)
+
+
+def _needs_manifest(model: GuardedModel, origin: str) -> bool:
+    if origin in ("inbox", "files"):
+        return origin == "inbox" and model.batches.require_inbox_manifest
+    return model.batches.sources[origin].require_manifest
+
+
+def _cause(model: GuardedModel, arrived: Arrived, unproven: str | None) -> Digest:
+    document: dict[str, object] = {
+        "batch": arrived.batch,
+        "version": arrived.version,
+        "columns": list(model.batches.columns),
+        "null": list(model.batches.null),
+    }
+    if arrived.proof or arrived.unproven:
+        document["provenance"] = {"origin": arrived.origin, "unproven": unproven}
+    return digest_of(document)
+
+
+def _look(model: GuardedModel, arrived: Arrived) -> tuple[int, Finding | None]:
+    """Return how many rows there are, or why the batch is refused; what is not proven is not even parsed."""
+    if arrived.unproven:
+        return 0, _finding("signed_manifest", arrived.unproven, "provenance")
+    if arrived.unreadable:
+        return 0, _finding("readable", arrived.unreadable, "unreadable")
+    try:
+        return parse_batch(arrived.content, model.batches, arrived.batch).height, None
+    except MalformedError as error:
+        return 0, _finding("readable", str(error), "unreadable")
+
+
+def _finding(rule: str, sentence: str, code: ReasonCode) -> Finding:
+    return Finding(column=None, rule=rule, failed=0, rows=0, tier="block", sentence=sentence, code=code)
+
+
+def _quarantine(home: Home, model: GuardedModel, arrived: Arrived, cause: Digest, refused: Finding) -> None:
+    import polars as pl
+
+    no_rows = pl.DataFrame(schema={"row": pl.Int64, "reasons": pl.String})
+    document = {"model": model.name, "stage": "dataset", "batch": arrived.batch, "dataset": arrived.version}
+    files = render_quarantine(Report(0, (refused,), None, no_rows), document)
+    home.write_folder(home.quarantine / model.name / cause, files)

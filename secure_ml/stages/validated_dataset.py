@@ -15,10 +15,10 @@ from secure_ml.datasets.quarantine import ROWS_FILE, render_quarantine
 from secure_ml.datasets.sifting import Sifted, sift
 from secure_ml.digests import Digest, Json, digest_of, sha256
 from secure_ml.errors import RejectedError
-from secure_ml.gates import Evidence, find, latest, read_subjects, record, require
+from secure_ml.gates import Evidence, find, read_subjects, record, require
 from secure_ml.installation import Installation
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.dataset import BATCH_FILE, dataset_folder
+from secure_ml.stages.dataset import BATCH_FILE, dataset_folder, taken_in
 from secure_ml.stages.quarantine_entries import ROWS_ASIDE, hold
 
 if TYPE_CHECKING:
@@ -143,8 +143,7 @@ def judge(model: GuardedModel, policy: Policy, content: bytes, batch: str, held:
 
 
 def _given(installation: Installation, model: GuardedModel, batch: str) -> tuple[Evidence, bytes]:
-    given = latest(installation.home, installation.trust, model.name, "dataset", batch=batch)
-    require(given)
+    given = taken_in(installation, model, batch)
     folder = dataset_folder(installation.home, model.name, given.inputs["version"])
     return given, read_subjects(given, folder)[BATCH_FILE]
 

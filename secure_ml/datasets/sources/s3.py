@@ -1,0 +1,144 @@
+"""Batches in an S3-compatible store, read through pyarrow.
+
+Credentials come the usual AWS way: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, a profile, or the role of the
+machine. An error names bucket, key and the store's error code, and never repeats the store's own text.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from secure_ml.datasets.sources.names import BATCH_NAME, MANIFEST_FILE, SUFFIX, batches_in, missing
+from secure_ml.errors import MalformedError, PreconditionError, UnavailableError
+
+__all__ = ["S3"]
+
+_MAX_MANIFEST_BYTES = 16 << 20
+_CONNECT_S, _ANSWER_S, _ATTEMPTS = 10.0, 60.0, 3
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_CODE = re.compile(r"AWS Error ([A-Z_]{1,60})")
+
+
+@dataclass(frozen=True, slots=True)
+class S3:
+    """The objects `PREFIX/NAME.csv` of a bucket, and `PREFIX/manifest.dsse.json` beside them.
+
+    Attributes:
+        bucket: The bucket's name.
+        prefix: What stands before the names, with or without a last slash; objects deeper down are left alone.
+        endpoint: URL of a store that is not AWS, such as `https://minio.example:9000`; it must hold no password.
+        region: The store's region; `AWS_REGION`, a profile, or us-east-1 by default.
+        require_manifest: Quarantine each batch whose digest is not in the prefix's signed manifest.
+    """
+
+    bucket: str
+    prefix: str = ""
+    endpoint: str | None = None
+    region: str | None = None
+    require_manifest: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what can never work, and credentials where they do not belong."""
+        if not _BUCKET.fullmatch(self.bucket):
+            raise PreconditionError("S3.bucket: expected 3 to 63 lower-case letters, digits, '.' and '-'")
+        if self.endpoint is not None:
+            parts = urlsplit(self.endpoint)
+            if "@" in self.endpoint or parts.query:
+                raise PreconditionError("S3.endpoint: holds credentials; they belong into AWS_... variables")
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+                raise PreconditionError("S3.endpoint: expected http(s)://host or http(s)://host:port")
+
+    def names(self) -> list[str]:
+        """Return the batches that are there.
+
+        Raises:
+            UnavailableError: The store does not answer, or refuses.
+            MalformedError: Two objects are the same batch.
+        """
+        from pyarrow.fs import FileSelector, FileType
+
+        try:
+            entries = self._store().get_file_info(FileSelector(self._path("").rstrip("/")))
+        except OSError as error:
+            raise _unavailable(self.place(), error) from None
+        paths = [entry.base_name for entry in entries if entry.type == FileType.File]
+        return list(batches_in(paths, self.place()))
+
+    def fetch(self, name: str, *, max_bytes: int) -> bytes:
+        """Read one batch, once.
+
+        Raises:
+            UnavailableError: No such batch, the store does not answer or refuses, or the object changed meanwhile.
+            MalformedError: Larger than `max_bytes`.
+        """
+        if not BATCH_NAME.fullmatch(name):
+            raise missing(name, self.place())
+        content = self._read(f"{name}{SUFFIX}", max_bytes)
+        if content is None:
+            raise missing(name, self.place())
+        return content
+
+    def fetch_manifest(self) -> bytes | None:
+        """Read the signed manifest, None where there is none.
+
+        Raises:
+            UnavailableError: The store does not answer or refuses.
+            MalformedError: Too large.
+        """
+        return self._read(MANIFEST_FILE, _MAX_MANIFEST_BYTES)
+
+    def place(self, name: str | None = None) -> str:
+        """Return where a batch lies, for people."""
+        return f"s3://{self._path('' if name is None else f'{name}{SUFFIX}')}"
+
+    def _path(self, name: str) -> str:
+        prefix = self.prefix.strip("/")
+        return f"{self.bucket}/{prefix}/{name}" if prefix else f"{self.bucket}/{name}"
+
+    def _read(self, name: str, max_bytes: int) -> bytes | None:
+        path = self._path(name)
+        store = self._store()
+        try:
+            with store.open_input_file(path) as stream:
+                size, tag = stream.size(), _tag(stream)
+                if size > max_bytes:
+                    raise MalformedError(f"{name}: {size} bytes, at most {max_bytes} are read; split the file")
+                content: bytes = stream.read(max_bytes + 1)
+            with store.open_input_file(path) as stream:
+                changed = _tag(stream) != tag
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _unavailable(f"s3://{path}", error) from None
+        if changed or len(content) != size:
+            raise UnavailableError(f"s3://{path}: changed while it was read; read it again")
+        return content
+
+    def _store(self) -> Any:
+        from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
+
+        try:
+            return S3FileSystem(
+                endpoint_override=self.endpoint,
+                region=self.region,
+                connect_timeout=_CONNECT_S,
+                request_timeout=_ANSWER_S,
+                retry_strategy=AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
+            )
+        except (OSError, ValueError) as error:
+            raise _unavailable(self.place(), error) from None
+
+
+def _tag(stream: Any) -> object:
+    """Return what changes with an object's content: its entity tag, or when it was written."""
+    metadata = stream.metadata()
+    return metadata.get("ETag"), metadata.get("Last-Modified")
+
+
+def _unavailable(place: str, error: Exception) -> UnavailableError:
+    found = _CODE.search(str(error))
+    code = found[1] if found else type(error).__name__
+    return UnavailableError(f"{place}: the store did not hand it out ({code}); see endpoint, bucket and credentials")

@@ -1,0 +1,251 @@
+"""Provenance against poisoning: first the poisoned batch goes through, then its source's signed manifest stops it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from secure_ml.datasets.provenance import STAGE, render_manifest
+from secure_ml.datasets.sources import LocalFolder
+from secure_ml.datasets.sources.names import MANIFEST_FILE
+from secure_ml.digests import sha256
+from secure_ml.errors import RejectedError
+from secure_ml.gates import Evidence, latest
+from secure_ml.installation import Installation
+from secure_ml.signing.envelope import sign_statement
+from secure_ml.signing.keys import Signer, Trust, keyid_of
+from secure_ml.spec import GuardedModel
+from secure_ml.stages.arrival import arrivals
+from secure_ml.stages.dataset import batch_names, dataset
+from secure_ml.stages.validated_dataset import validated_dataset
+from tests.sources_support import GOOD, POISON, model_on
+from tests.support import environment_in, flip
+
+
+def take_in(installation: Installation, model: GuardedModel, batch: str) -> Evidence:
+    dataset(installation, model, batch)
+    return validated_dataset(installation, model, batch)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "supplier"
+    path.mkdir()
+    (path / "january.csv").write_bytes(GOOD)
+    return path
+
+
+@pytest.fixture
+def guarded(folder: Path) -> GuardedModel:
+    return model_on(sources={"sales": LocalFolder(folder)})
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Signer:
+    return Installation.from_environment(environment_in(tmp_path / "foreign")).signer()
+
+
+def sign(folder: Path, signer: Signer, source: str = "sales") -> None:
+    batches = {path.stem: sha256(path.read_bytes()) for path in folder.glob("*.csv")}
+    (folder / MANIFEST_FILE).write_bytes(render_manifest(source, batches, signer))
+
+
+def refused(installation: Installation, model: GuardedModel, batch: str = "sales.january") -> str:
+    """Take a batch in, which must be refused; return why, as the quarantine has it too."""
+    with pytest.raises(RejectedError) as caught:
+        dataset(installation, model, batch)
+    entries = [
+        json.loads(path.read_text()) for path in installation.home.quarantine.glob(f"{model.name}/*/findings.json")
+    ]
+    said = [entry for entry in entries if entry["reasons"][0] in str(caught.value)]
+    assert said, "it is not in quarantine"
+    assert {finding["code"] for entry in said for finding in entry["findings"]} == {"provenance"}
+    return str(caught.value)
+
+
+def test_a_poisoned_batch_goes_through_without_the_control_and_is_quarantined_with_it(
+    folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer
+) -> None:
+    sign(folder, signer)
+    (folder / "january.csv").write_bytes(POISON)
+    open_model = model_on(sources={"sales": LocalFolder(folder, require_manifest=False)})
+    assert take_in(installation, open_model, "sales.january").decision == "accepted"
+
+    assert "sales.january: its digest is not in the source's signed manifest" in refused(installation, guarded)
+    newest = latest(installation.home, installation.trust, "tiny", "dataset", batch="sales.january")
+    assert newest.decision == "rejected"
+    with pytest.raises(RejectedError, match="its digest is not in"):
+        validated_dataset(installation, guarded, "sales.january")
+
+    (folder / "january.csv").write_bytes(GOOD)
+    assert take_in(installation, guarded, "sales.january").decision == "accepted"
+
+
+def test_a_poisoned_batch_in_the_inbox_likewise(installation: Installation, signer: Signer) -> None:
+    inbox = installation.home.inbox / "tiny"
+    inbox.mkdir(parents=True)
+    (inbox / "january.csv").write_bytes(GOOD)
+    sign(inbox, signer, "inbox")
+    (inbox / "january.csv").write_bytes(POISON)
+    assert take_in(installation, model_on(), "january").decision == "accepted"
+
+    guarded = model_on(require_inbox_manifest=True)
+    assert "january: its digest is not in the source's signed manifest" in refused(installation, guarded, "january")
+    (inbox / "january.csv").write_bytes(GOOD)
+    (arrival,) = arrivals(installation, guarded)
+    assert arrival.batch == "january"
+    take_in(installation, guarded, "january")
+    assert arrivals(installation, guarded) == []
+
+
+def test_what_was_taken_in_before_a_manifest_was_required_is_not_validated_afterwards(
+    installation: Installation,
+) -> None:
+    inbox = installation.home.inbox / "tiny"
+    inbox.mkdir(parents=True)
+    (inbox / "january.csv").write_bytes(POISON)
+    dataset(installation, model_on(), "january")
+    with pytest.raises(RejectedError, match="it was taken in without a signed manifest, and one is required now"):
+        validated_dataset(installation, model_on(require_inbox_manifest=True), "january")
+
+
+def test_a_batch_whose_source_is_no_longer_one_of_the_models_is_not_validated(
+    folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer
+) -> None:
+    sign(folder, signer)
+    dataset(installation, guarded, "sales.january")
+    with pytest.raises(RejectedError, match="unknown source"):
+        validated_dataset(installation, model_on(), "sales.january")
+
+
+def test_the_inbox_cannot_pretend_to_be_a_source(
+    folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer
+) -> None:
+    sign(folder, signer)
+    inbox = installation.home.inbox / "tiny"
+    inbox.mkdir(parents=True)
+    (inbox / "sales.january.csv").write_bytes(POISON)
+    assert batch_names(model_on(), installation.home) == ["sales.january"], "without the source it is a batch"
+    assert arrivals(installation, guarded) == []
+    assert batch_names(guarded, installation.home) == ["sales.january"]
+    taken = dataset(installation, guarded, "sales.january")
+    assert taken.inputs["version"] == sha256(GOOD)
+
+
+def test_a_manifest_of_a_foreign_key_refuses(
+    folder: Path, guarded: GuardedModel, installation: Installation, foreign: Signer
+) -> None:
+    sign(folder, foreign)
+    assert "signed by a key that is not in the trust root" in refused(installation, guarded)
+
+
+def test_a_removed_manifest_refuses_also_what_was_accepted_before_until_it_is_back(
+    folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer
+) -> None:
+    assert "sales.january: its source sales has no signed manifest" in refused(installation, guarded)
+    sign(folder, signer)
+    take_in(installation, guarded, "sales.january")
+    manifest = (folder / MANIFEST_FILE).read_bytes()
+    (folder / MANIFEST_FILE).unlink()
+    assert "its source sales has no signed manifest" in refused(installation, guarded)
+    (folder / MANIFEST_FILE).write_bytes(manifest)
+    take_in(installation, guarded, "sales.january")
+
+
+def test_a_manifest_that_no_longer_lists_an_accepted_batch_refuses_it(
+    folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer
+) -> None:
+    sign(folder, signer)
+    take_in(installation, guarded, "sales.january")
+    (folder / MANIFEST_FILE).write_bytes(render_manifest("sales", {}, signer))
+    assert "its digest is not in the source's signed manifest" in refused(installation, guarded)
+
+
+def test_a_manifest_that_lists_a_further_batch_takes_nothing_in_twice(
+    folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer
+) -> None:
+    sign(folder, signer)
+    before = take_in(installation, guarded, "sales.january")
+    (folder / "february.csv").write_bytes(GOOD + b"1,1,1\n")
+    sign(folder, signer)
+    assert take_in(installation, guarded, "sales.january").document == before.document
+    take_in(installation, guarded, "sales.february")
+
+
+def test_the_bytes_of_one_batch_under_the_name_of_another_refuse(
+    folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer
+) -> None:
+    (folder / "february.csv").write_bytes(GOOD + b"1,1,1\n")
+    sign(folder, signer)
+    (folder / "january.csv").write_bytes(GOOD + b"1,1,1\n")
+    assert "its digest is not in the source's signed manifest" in refused(installation, guarded)
+
+
+def test_the_manifest_of_another_source_refuses(
+    folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer
+) -> None:
+    sign(folder, signer, "marketing")
+    assert "it is the manifest of another source" in refused(installation, guarded)
+
+
+def test_evidence_of_another_kind_is_no_manifest(
+    folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer
+) -> None:
+    other = sign_statement("dataset", {"january.csv": sha256(GOOD)}, {"source": "sales", "made_at": "now"}, signer)
+    (folder / MANIFEST_FILE).write_bytes(other)
+    assert f"evidence of another stage than {STAGE}" in refused(installation, guarded)
+
+
+def test_one_flipped_bit_anywhere_in_the_manifest_refuses(
+    folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer
+) -> None:
+    sign(folder, signer)
+    path = folder / MANIFEST_FILE
+    good = path.read_bytes()
+    for position in range(0, len(good), 7):
+        flip(path, position)
+        assert "sales" in refused(installation, guarded)
+        path.write_bytes(good)
+    take_in(installation, guarded, "sales.january")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b"\xff\xfe", b'{"payload":"","payloadType":"","signatures":[]}']
+)
+def test_what_is_no_manifest_at_all_refuses(
+    content: bytes, folder: Path, guarded: GuardedModel, installation: Installation
+) -> None:
+    (folder / MANIFEST_FILE).write_bytes(content)
+    assert "manifest of source sales" in refused(installation, guarded)
+
+
+def test_a_link_as_manifest_refuses(folder: Path, guarded: GuardedModel, installation: Installation) -> None:
+    (folder / MANIFEST_FILE).symlink_to("/dev/zero")
+    assert "found a link" in refused(installation, guarded)
+
+
+@pytest.mark.parametrize("stage", [STAGE, f"{STAGE}:sales"])
+def test_the_policy_says_whose_key_may_sign_a_manifest(
+    stage: str, folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer, foreign: Signer
+) -> None:
+    """A supplier's key that the trust root knows signs for its own source and for no other."""
+    root = installation.trust.root
+    (root / "keys" / "supplier.pem").write_bytes(_pem(foreign))
+    sign(folder, foreign)
+    believing = Installation(installation.home, Trust.load(root), installation.signer_uri)
+    take_in(believing, guarded, "sales.january")
+
+    (root / "policy.json").write_text(json.dumps({"stages": {stage: [signer.keyid]}}))
+    strict = Installation(installation.home, Trust.load(root), installation.signer_uri)
+    assert "its key may not sign source_manifest" in refused(strict, guarded)
+    (root / "policy.json").write_text(json.dumps({"stages": {stage: [keyid_of(foreign.public_key)]}}))
+    allowed = Installation(installation.home, Trust.load(root), installation.signer_uri)
+    take_in(allowed, guarded, "sales.january")
+
+
+def _pem(signer: Signer) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return signer.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -1,0 +1,73 @@
+"""A source lists batches and hands out bytes, bounded and once; whatever is wrong is one clear sentence."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from secure_ml.datasets.sources import S3, LocalFolder
+from secure_ml.errors import MalformedError, PreconditionError, UnavailableError
+from secure_ml.spec import Batches
+from tests.sources_support import COLUMNS
+
+
+def test_a_local_folder_lists_what_is_named_like_a_batch(tmp_path: Path) -> None:
+    for name in ("january.csv", "2024.csv", ".hidden.csv", "a b.csv", "notes.txt", "manifest.dsse.json"):
+        (tmp_path / name).write_text("x\n")
+    source = LocalFolder(tmp_path)
+    assert source.names() == ["2024", "january"]
+    assert source.fetch("january", max_bytes=2) == b"x\n"
+    assert source.place("january") == str(tmp_path / "january.csv")
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "sub/january", "", "..", "january\n"])
+def test_a_local_folder_hands_out_nothing_outside_of_it(name: str, tmp_path: Path) -> None:
+    (tmp_path / "secret.csv").write_text("x\n")
+    folder = tmp_path / "folder"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "january.csv").write_text("x\n")
+    with pytest.raises(UnavailableError, match="no such batch"):
+        LocalFolder(folder).fetch(name, max_bytes=100)
+
+
+def test_a_local_folder_hands_out_no_link_no_fifo_and_nothing_too_large(tmp_path: Path) -> None:
+    (tmp_path / "link.csv").symlink_to("/etc/passwd")
+    os.mkfifo(tmp_path / "fifo.csv")
+    (tmp_path / "large.csv").write_bytes(b"x" * 101)
+    source = LocalFolder(tmp_path)
+    for name, said in (("link", "found a link"), ("fifo", "found a FIFO"), ("large", "split the file")):
+        with pytest.raises(MalformedError, match=said):
+            source.fetch(name, max_bytes=100)
+    with pytest.raises(UnavailableError, match="no such file"):
+        source.fetch("february", max_bytes=100)
+    with pytest.raises(UnavailableError, match="cannot be listed"):
+        LocalFolder(tmp_path / "gone").names()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"endpoint": "https://key:s3cret@store.example"}, "holds credentials"),
+        ({"endpoint": "https://store.example/?X-Amz-Signature=s3cret"}, "holds credentials"),
+        ({"endpoint": "store.example:9000"}, "expected http"),
+        ({"endpoint": "file:///etc"}, "expected http"),
+        ({"bucket": "a/../b"}, "S3.bucket"),
+    ],
+)
+def test_an_s3_source_refuses_credentials_and_what_can_never_work(more: dict[str, str], said: str) -> None:
+    with pytest.raises(PreconditionError, match=said) as caught:
+        S3(**{"bucket": "sales", **more})  # type: ignore[arg-type]
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["inbox", "files", "Sales", "a.b", ""])
+def test_a_source_may_not_be_named_like_a_batch_or_the_inbox(name: str, tmp_path: Path) -> None:
+    with pytest.raises(PreconditionError, match=r"Batches\.sources"):
+        Batches(columns=COLUMNS, sources={name: LocalFolder(tmp_path)})
+
+
+def test_a_file_may_not_be_named_like_a_batch_of_a_source(tmp_path: Path) -> None:
+    with pytest.raises(PreconditionError, match=r"sales\.january is named like a batch of a source"):
+        Batches(columns=COLUMNS, files={"sales.january": tmp_path}, sources={"sales": LocalFolder(tmp_path)})
