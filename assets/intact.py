@@ -6,8 +6,8 @@ import dagster as dg
 
 from assets.keys import VALIDATED_DATASET, asset_key
 from resources.installation import InstallationResource
+from secure_ml.lineage.quarantine_entries import DECISION_STAGE
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.quarantine_entries import DECISION_STAGE
 from secure_ml.stages.validation import check_stage
 
 __all__ = ["INTACT", "build"]

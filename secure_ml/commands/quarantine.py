@@ -10,7 +10,7 @@ from secure_ml.commands.saying import ACCEPTED, AddCommand, say
 
 if TYPE_CHECKING:
     from secure_ml.home import Home
-    from secure_ml.stages.quarantine_entries import Entry
+    from secure_ml.lineage.quarantine_entries import Entry
 
 __all__ = ["add"]
 
@@ -53,7 +53,7 @@ def _quarantine(chosen: argparse.Namespace) -> int:
 def _list(chosen: argparse.Namespace) -> int:
     from secure_ml.datasets.quarantine import FINDINGS_FILE
     from secure_ml.installation import Installation
-    from secure_ml.stages.quarantine_entries import entries
+    from secure_ml.lineage.quarantine_entries import entries
 
     place = Installation.for_verification(os.environ)
     home = place.home
@@ -79,8 +79,8 @@ def _list(chosen: argparse.Namespace) -> int:
 
 def _show(chosen: argparse.Namespace) -> int:
     from secure_ml.installation import Installation
+    from secure_ml.lineage.quarantine_entries import entries
     from secure_ml.stages.quarantine_decision import find_entry
-    from secure_ml.stages.quarantine_entries import entries
 
     place = Installation.for_verification(os.environ)
     entry = find_entry(entries(place.home, place.trust, chosen.model), chosen.model, chosen.id)

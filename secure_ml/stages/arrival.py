@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from secure_ml.digests import Digest
 from secure_ml.gates import find, history
 from secure_ml.installation import Installation
+from secure_ml.lineage.quarantine_entries import entries, hold
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset_cause, fetch_batch, inbox_batches
-from secure_ml.stages.quarantine_entries import entries, hold
 from secure_ml.stages.training_set import training_set_cause
 from secure_ml.stages.validated_dataset import validation_cause
 

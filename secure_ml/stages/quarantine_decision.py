@@ -25,8 +25,7 @@ from secure_ml.digests import digest_of
 from secure_ml.errors import PreconditionError, RejectedError
 from secure_ml.gates import Evidence, record
 from secure_ml.installation import Installation
-from secure_ml.spec import GuardedModel
-from secure_ml.stages.quarantine_entries import (
+from secure_ml.lineage.quarantine_entries import (
     DECISION_STAGE,
     REFUSAL,
     Entry,
@@ -34,6 +33,7 @@ from secure_ml.stages.quarantine_entries import (
     of_version,
     rows_aside,
 )
+from secure_ml.spec import GuardedModel
 from secure_ml.stages.validated_dataset import examine, validated_dataset
 
 __all__ = ["discard", "find_entry", "release"]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from secure_ml.contracts.checking import check
 from secure_ml.contracts.findings import Report
 from secure_ml.contracts.policy import Policy, under_policy
+from secure_ml.contracts.profile import Profile, render
+from secure_ml.contracts.profiling import profile_batches
 from secure_ml.contracts.reading import parse_batch
 from secure_ml.datasets.quarantine import ROWS_FILE, render_quarantine
 from secure_ml.datasets.sifting import Sifted, sift
@@ -17,16 +19,16 @@ from secure_ml.digests import Digest, Json, digest_of, sha256
 from secure_ml.errors import RejectedError
 from secure_ml.gates import Evidence, find, read_subjects, record, require
 from secure_ml.installation import Installation
+from secure_ml.lineage.quarantine_entries import ROWS_ASIDE, hold
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import BATCH_FILE, dataset_folder, taken_in
-from secure_ml.stages.quarantine_entries import ROWS_ASIDE, hold
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["TABLE_FILE", "examine", "judge", "validated_dataset", "validation_cause"]
+__all__ = ["PROFILE_FILE", "TABLE_FILE", "examine", "judge", "validated_dataset", "validation_cause"]
 
-TABLE_FILE = "table.parquet"
+TABLE_FILE, PROFILE_FILE = "table.parquet", "profile.json"
 
 
 def validation_cause(
@@ -70,7 +72,7 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
             raise RejectedError(f"{model.name}/validated_dataset of batch {batch}: {held.against}")
         aside = sifted.aside.height if kept is not None else 0
         reasons = _reasons(report) if kept is None else []
-        subjects: dict[str, Digest] = {}
+        files: dict[str, bytes] = {}
         if kept is None or aside:
             document = {
                 "model": model.name,
@@ -80,16 +82,18 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
                 "contract": model.contract_digest,
                 "policy": installation.policy,
             }
-            files = render_quarantine(report, document, sifted.aside)
-            home.write_folder(home.quarantine / model.name / cause, files)
+            refused = render_quarantine(report, document, sifted.aside)
+            home.write_folder(home.quarantine / model.name / cause, refused)
             if aside:
-                inputs[ROWS_ASIDE] = sha256(files[ROWS_FILE])
-        if kept is not None and kept.frame is not None:
-            buffer = io.BytesIO()
-            kept.frame.write_parquet(buffer, compression="zstd")
-            table = buffer.getvalue()
-            subjects = {TABLE_FILE: sha256(table)}
-            home.write_folder(dataset_folder(home, model.name, cause), {TABLE_FILE: table})
+                inputs[ROWS_ASIDE] = sha256(refused[ROWS_FILE])
+        frame = (kept or report).frame
+        if frame is not None:
+            files[PROFILE_FILE] = render(_profile(model, frame, report))
+            if kept is not None:
+                buffer = io.BytesIO()
+                frame.write_parquet(buffer, compression="zstd")
+                files[TABLE_FILE] = buffer.getvalue()
+            home.write_folder(dataset_folder(home, model.name, cause), files)
         known = record(
             home,
             installation.signer(),
@@ -98,7 +102,7 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
             stage="validated_dataset",
             cause=cause,
             reasons=reasons,
-            subjects=subjects,
+            subjects={name: sha256(content) for name, content in files.items()},
             inputs={**inputs, **held.released},
             facts={
                 **_facts(kept or report),
@@ -146,6 +150,15 @@ def _given(installation: Installation, model: GuardedModel, batch: str) -> tuple
     given = taken_in(installation, model, batch)
     folder = dataset_folder(installation.home, model.name, given.inputs["version"])
     return given, read_subjects(given, folder)[BATCH_FILE]
+
+
+def _profile(model: GuardedModel, frame: pl.DataFrame, report: Report) -> Profile:
+    """Profile what goes on, or what was refused; of personal columns, declared or found, only counts are kept."""
+    metadata = {name: column.metadata or {} for name, column in model.schema.columns.items()}
+    personal = {name for name, said in metadata.items() if said.get("secure_ml", {}).get("personal")}
+    personal |= {finding.column for finding in report.findings if finding.code == "personal" and finding.column}
+    table = frame.to_arrow()
+    return profile_batches(table.schema, table.to_batches(), personal=personal & set(frame.columns))
 
 
 def _reasons(report: Report) -> list[str]:

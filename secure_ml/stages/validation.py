@@ -19,11 +19,11 @@ from secure_ml.gates import (
 )
 from secure_ml.home import read_file
 from secure_ml.installation import Installation
+from secure_ml.lineage.quarantine_entries import ROWS_ASIDE, hold, rows_aside
 from secure_ml.signing.model_signature import verify_model
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import BATCH_FILE, dataset_folder
 from secure_ml.stages.inference_log import segment_folder
-from secure_ml.stages.quarantine_entries import ROWS_ASIDE, hold, rows_aside
 from secure_ml.stages.validated_dataset import judge
 
 __all__ = ["check_stage"]

@@ -13,11 +13,11 @@ from secure_ml.digests import canonical_json, digest_of
 from secure_ml.errors import RejectedError, SecureMLError
 from secure_ml.gates import Evidence, history, latest, read_subjects, record, trace
 from secure_ml.installation import Installation
+from secure_ml.lineage.quarantine_entries import DECISION_STAGE, entries
 from secure_ml.signing.envelope import sign_statement, verify_statement
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset, dataset_folder
 from secure_ml.stages.quarantine_decision import discard, release
-from secure_ml.stages.quarantine_entries import DECISION_STAGE, entries
 from secure_ml.stages.validated_dataset import examine, validated_dataset
 from tests.guarded import guarded_model, put_batch
 from tests.support import environment_in

@@ -15,10 +15,10 @@ from secure_ml.digests import digest_of
 from secure_ml.errors import PreconditionError, RejectedError
 from secure_ml.gates import Evidence, history, latest, record
 from secure_ml.installation import Installation
+from secure_ml.lineage.quarantine_entries import DECISION_STAGE, entries
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset, dataset_folder
 from secure_ml.stages.quarantine_decision import discard, release
-from secure_ml.stages.quarantine_entries import DECISION_STAGE, entries
 from secure_ml.stages.validated_dataset import TABLE_FILE, validated_dataset
 from secure_ml.stages.validation import check_stage
 from tests.guarded import guarded_model, put_batch
