@@ -8,7 +8,9 @@ Credentials come from the environment (`AWS_...`, `PG...`, a named variable), ne
 in no error, evidence or log.
 """
 
+from secure_ml.datasets.sources.dvc import DVC
 from secure_ml.datasets.sources.local import LocalFolder
+from secure_ml.datasets.sources.postgres import Postgres, Query, Table
 from secure_ml.datasets.sources.s3 import S3
 
-__all__ = ["S3", "LocalFolder"]
+__all__ = ["DVC", "S3", "LocalFolder", "Postgres", "Query", "Table"]

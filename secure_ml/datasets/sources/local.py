@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from secure_ml.datasets.sources.names import BATCH_NAME, MANIFEST_FILE, SUFFIX, batches_in, missing
+from secure_ml.datasets.sources.names import BATCH_NAME, MANIFEST_FILE, SUFFIX, batches_in, missing, read_manifest
 from secure_ml.errors import UnavailableError
 from secure_ml.home import read_file
 
 __all__ = ["LocalFolder"]
-
-_MAX_MANIFEST_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +55,7 @@ class LocalFolder:
             UnavailableError: It is there and cannot be read.
             MalformedError: Not a regular file, or too large.
         """
-        path = self.path / MANIFEST_FILE
-        return read_file(path, max_bytes=_MAX_MANIFEST_BYTES) if path.is_symlink() or path.exists() else None
+        return read_manifest(self.path / MANIFEST_FILE)
 
     def place(self, name: str | None = None) -> str:
         """Return where a batch lies, for people."""

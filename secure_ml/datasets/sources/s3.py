@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from secure_ml.datasets.sources.names import BATCH_NAME, MANIFEST_FILE, SUFFIX, batches_in, missing
+from secure_ml.datasets.sources.names import BATCH_NAME, MANIFEST_FILE, MAX_MANIFEST_BYTES, SUFFIX, batches_in, missing
 from secure_ml.errors import MalformedError, PreconditionError, UnavailableError
 
 __all__ = ["S3"]
 
-_MAX_MANIFEST_BYTES = 16 << 20
 _CONNECT_S, _ANSWER_S, _ATTEMPTS = 10.0, 60.0, 3
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _CODE = re.compile(r"AWS Error ([A-Z_]{1,60})")
@@ -88,7 +87,7 @@ class S3:
             UnavailableError: The store does not answer or refuses.
             MalformedError: Too large.
         """
-        return self._read(MANIFEST_FILE, _MAX_MANIFEST_BYTES)
+        return self._read(MANIFEST_FILE, MAX_MANIFEST_BYTES)
 
     def place(self, name: str | None = None) -> str:
         """Return where a batch lies, for people."""

@@ -1,0 +1,171 @@
+"""Batches in a DVC repository, read from its `.dvc` files and its cache; the tool itself is not needed.
+
+`NAME.csv.dvc` is one batch, and a tracked folder gives one for each CSV file in it. Bytes come from the cache and are
+held against the MD5 that the `.dvc` file, or the folder's list, names: a defence against accidents. The defence
+against people is the signed manifest (SHA-256), `manifest.dsse.json` beside the `.dvc` files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from secure_ml.datasets.sources.names import MANIFEST_FILE, SUFFIX, batches_in, missing, read_manifest
+from secure_ml.errors import MalformedError, UnavailableError
+from secure_ml.home import read_file
+
+__all__ = ["DVC"]
+
+_MAX_DVC_BYTES = 64 << 10
+_MAX_LIST_BYTES = 32 << 20
+_MD5 = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """One object of the cache. Before DVC 3 text was hashed with Unix line ends, and lay one folder higher."""
+
+    md5: str
+    legacy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DVC:
+    """The files that the `.dvc` files of one folder track.
+
+    Attributes:
+        folder: The folder with the `.dvc` files.
+        cache: The repository's cache, where it is not `.dvc/cache` of the folder or of one above it.
+        require_manifest: Quarantine each batch whose digest is not in the folder's signed manifest.
+    """
+
+    folder: Path
+    cache: Path | None = None
+    require_manifest: bool = True
+
+    def names(self) -> list[str]:
+        """Return the batches that are tracked.
+
+        Raises:
+            UnavailableError: No such folder, or a tracked folder's list is not in the cache.
+            MalformedError: A `.dvc` file or a list is not one, or two files are the same batch.
+        """
+        return list(batches_in(self._tracked(), self.place()))
+
+    def fetch(self, name: str, *, max_bytes: int) -> bytes:
+        """Read one batch from the cache, once.
+
+        Raises:
+            UnavailableError: No such batch, or it is not in the cache.
+            MalformedError: Its bytes are not those that are tracked, or more than `max_bytes`.
+        """
+        tracked = self._tracked()
+        path = batches_in(tracked, self.place()).get(name)
+        if path is None:
+            raise missing(name, self.place())
+        return self._read(tracked[path], path, max_bytes)
+
+    def fetch_manifest(self) -> bytes | None:
+        """Read the signed manifest, None where there is none.
+
+        Raises:
+            UnavailableError: It is there and cannot be read.
+            MalformedError: Not a regular file, or too large.
+        """
+        return read_manifest(self.folder / MANIFEST_FILE)
+
+    def place(self, name: str | None = None) -> str:
+        """Return where a batch lies, for people."""
+        return f"dvc {self.folder}" if name is None else f"dvc {self.folder}: {name}{SUFFIX}"
+
+    def _tracked(self) -> dict[str, _Object]:
+        """Return each tracked file, as path to object."""
+        try:
+            paths = sorted(path for path in self.folder.iterdir() if path.suffix == ".dvc" and path.name != ".dvc")
+        except OSError as error:
+            raise UnavailableError(f"{self.place()}: cannot be listed ({error.strerror})") from None
+        found: dict[str, _Object] = {}
+        for dvc_file in paths:
+            for path, md5, legacy in _outs(dvc_file):
+                if not md5.endswith(".dir"):
+                    found[path] = _object(md5, legacy, dvc_file.name)
+                    continue
+                listed = self._read(_object(md5.removesuffix(".dir"), legacy, dvc_file.name), f"{path}.dir", None)
+                for relative, inner in _entries(listed, dvc_file.name):
+                    found[f"{path}/{relative}"] = _object(inner, legacy, dvc_file.name)
+        return found
+
+    def _read(self, wanted: _Object, path: str, max_bytes: int | None) -> bytes:
+        """Read one object; a folder's list where `max_bytes` is None."""
+        place = self._cache() / ("" if wanted.legacy else "files/md5") / wanted.md5[:2] / wanted.md5[2:]
+        if max_bytes is None:
+            place = place.with_name(f"{place.name}.dir")
+        try:
+            content = read_file(place, max_bytes=_MAX_LIST_BYTES if max_bytes is None else max_bytes)
+        except UnavailableError:
+            raise UnavailableError(f"{self.folder / path}: not in the DVC cache; run dvc pull") from None
+        except MalformedError as error:
+            raise MalformedError(f"{path}: in the DVC cache: {error}") from None
+        forms = [content, content.replace(b"\r\n", b"\n")] if wanted.legacy else [content]
+        if wanted.md5 not in [hashlib.md5(form, usedforsecurity=False).hexdigest() for form in forms]:
+            raise MalformedError(
+                f"{path}: the bytes in the DVC cache are not the tracked ones (MD5); remove them and run dvc pull"
+            )
+        return content
+
+    def _cache(self) -> Path:
+        if self.cache is not None:
+            return self.cache
+        folder = self.folder.absolute()
+        for root in (folder, *folder.parents):
+            if (root / ".dvc").is_dir():
+                return root / ".dvc" / "cache"
+        raise UnavailableError(f"{self.place()}: not in a DVC repository; name its cache")
+
+
+def _object(md5: str, legacy: bool, where: str) -> _Object:
+    if not _MD5.fullmatch(md5):
+        raise MalformedError(f"{where}: expected an MD5 of 32 hexadecimal digits")
+    return _Object(md5, legacy)
+
+
+def _outs(path: Path) -> Iterator[tuple[str, str, bool]]:
+    """Parse a `.dvc` file: path, MD5, and whether it was written before DVC 3."""
+    import yaml
+
+    content = read_file(path, max_bytes=_MAX_DVC_BYTES)
+    try:
+        document = yaml.safe_load(content)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise MalformedError(f"{path.name}: not YAML ({type(error).__name__})") from None
+    match document:
+        case {"outs": list(outs)}:
+            pass
+        case _:
+            raise MalformedError(f"{path.name}: not a .dvc file, it has no list of outs")
+    for out in outs:
+        match out:
+            case {"md5": str(md5), "path": str(name), "hash": "md5"}:
+                yield name, md5, False
+            case {"md5": str(md5), "path": str(name)} if "hash" not in out:
+                yield name, md5, True
+            case _:
+                raise MalformedError(f"{path.name}: expected outs with path and md5; other hashes are not read")
+
+
+def _entries(content: bytes, where: str) -> Iterator[tuple[str, str]]:
+    """Parse a tracked folder's list: path in the folder, and MD5."""
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(f"{where}: its list of files is not JSON ({type(error).__name__})") from None
+    for entry in document if isinstance(document, list) else [None]:
+        match entry:
+            case {"md5": str(md5), "relpath": str(name)}:
+                yield name, md5
+            case _:
+                raise MalformedError(f"{where}: its list of files is not one")
