@@ -36,8 +36,16 @@ def parse_digest(text: object, where: str) -> Digest:
 
 
 def canonical_json(document: object) -> bytes:
-    """Render `document` with sorted keys and no spaces, as UTF-8; NaN and infinities are refused."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    """Render `document` with sorted keys and no spaces, as UTF-8; NaN and infinities are refused.
+
+    Raises:
+        MalformedError: It holds text that is not Unicode, such as half of a surrogate pair.
+    """
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise MalformedError("document: holds text that is not Unicode") from None
 
 
 def digest_of(document: object) -> Digest:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secure_ml.contracts.requests import RequestRules
-from secure_ml.errors import MalformedError, RejectedError
+from secure_ml.errors import MalformedError, RejectedError, SecureMLError
 from secure_ml.gates import Release, current_release, read_released
 from secure_ml.home import Home
 from secure_ml.signing.keys import Trust
@@ -69,7 +69,9 @@ def load_released(home: Home, trust: Trust, model: str) -> ServedModel:
                 parsed = RequestRules.parse(rules)
             case _:
                 raise MalformedError("model.json: not a model document of schema 1")
-    except (KeyError, ValueError, RuntimeError) as error:
+    except SecureMLError:
+        raise
+    except Exception as error:  # noqa: BLE001 (ONNX Runtime's errors share no base of their own)
         raise MalformedError(f"release {release.number}: cannot be loaded ({type(error).__name__})") from None
     if name != model or parsed.names != tuple(features):
         raise RejectedError(f"release {release.number}: model.json is about another model, or its rules are")

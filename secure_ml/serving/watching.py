@@ -45,10 +45,12 @@ class Watched:
             start = time.monotonic()
             try:
                 fresh = await asyncio.to_thread(self._verify)
-            except (SecureMLError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 (whatever keeps it from verifying is a no)
+                known = isinstance(error, SecureMLError)
+                self.reason = str(error) if known else f"the release cannot be verified ({type(error).__name__})"
                 if self.served is not None:
-                    print(f"stopped serving: {error}", file=sys.stderr, flush=True)  # noqa: T201
-                self.served, self.reason = None, str(error)
+                    print(f"stopped serving: {self.reason}", file=sys.stderr, flush=True)  # noqa: T201
+                self.served = None
             else:
                 if self.served is not fresh:
                     print(f"serving release {fresh.release.number}", file=sys.stderr, flush=True)  # noqa: T201

@@ -11,7 +11,6 @@ Verification, in this order; the code carries the numbers:
 from __future__ import annotations
 
 import base64
-import binascii
 
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
@@ -68,10 +67,10 @@ def verify_statement(content: bytes, stage: str, trust: Trust, where: str) -> tu
     try:
         payload = base64.b64decode(payload_text, validate=True)
         signature = base64.b64decode(signature_text, validate=True)
-    except binascii.Error:
+    except ValueError:
         raise MalformedError(f"{where}: payload or signature is not base64") from None
     envelope = Envelope(payload, PAYLOAD_TYPE, {keyid: Signature(keyid, signature.hex())})
-    if canonical_json(envelope.to_dict()) != content:
+    if not keyid.isascii() or canonical_json(envelope.to_dict()) != content:
         raise MalformedError(f"{where}: not in canonical form; it was changed after it was signed")
     # 2. Trusted key.
     public_key = trust.key(keyid, stage, where)

@@ -13,7 +13,6 @@ The library lets things through that we refuse before it is asked. In this order
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -165,7 +164,7 @@ def _parse_bundle(document: dict[str, Json]) -> tuple[str, bytes]:
         ):
             try:
                 return hint, base64.b64decode(payload, validate=True)
-            except binascii.Error:
+            except ValueError:
                 raise MalformedError(f"{_SIGNATURE}: the payload is not base64") from None
     raise MalformedError(f"{_SIGNATURE}: not a Model Signing bundle of one key, without certificate or log entry")
 
