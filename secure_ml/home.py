@@ -7,6 +7,7 @@ crash leaves nothing half written and writers need no lock. A name is never reus
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -199,6 +200,25 @@ class Home:
             else:
                 _sync_folder(path.parent)
         return path
+
+    @contextmanager
+    def locked(self, folder: Path) -> Iterator[None]:
+        """Let one process at a time work in `folder`; a process that ends lets go.
+
+        Raises:
+            UnavailableError: A link lies in the lock's place, or it cannot be made.
+        """
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            descriptor = os.open(folder / "lock", flags, 0o600)
+        except OSError as error:
+            raise UnavailableError(f"{folder / 'lock'}: cannot be opened ({error.strerror}); remove it") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     @contextmanager
     def _beside(self) -> Iterator[Path]:

@@ -9,9 +9,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-__all__ = ["COLUMN_CLASSES", "RECORD_SCHEMA_VERSION", "Ids", "Record", "now"]
+__all__ = ["COLUMN_CLASSES", "RECORD_SCHEMA_VERSION", "TABLE", "Ids", "Record", "now"]
 
 RECORD_SCHEMA_VERSION = 1
+
+TABLE = (
+    "CREATE TABLE records (seq integer primary key autoincrement, id text not null, time text not null, "
+    "model text not null, release integer not null, model_digest text not null, request_id text, "
+    "input text not null, label text not null, score real not null, confidence real not null)"
+)
+"""A service's file holds this table and nothing else."""
 
 COLUMN_CLASSES: dict[str, Literal["plain", "personal"]] = {
     "id": "plain",

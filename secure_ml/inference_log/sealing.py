@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import sqlite3
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secure_ml.errors import MalformedError, UnavailableError
-from secure_ml.home import Home
-from secure_ml.inference_log.records import RECORD_SCHEMA_VERSION, Record
+from secure_ml.home import Home, read_file
+from secure_ml.inference_log.records import RECORD_SCHEMA_VERSION, TABLE, Record
 
 if TYPE_CHECKING:
     import polars as pl
@@ -84,12 +86,14 @@ def parse_segment(content: bytes) -> pl.DataFrame:
     """Parse a segment.
 
     Raises:
-        MalformedError: Not Parquet.
+        MalformedError: Not Parquet, or without the columns of a record.
     """
     import polars as pl
 
     try:
-        return pl.read_parquet(io.BytesIO(content))
+        frame = pl.read_parquet(io.BytesIO(content))
+        frame.select(_PLAIN)
+        return frame
     except pl.exceptions.PolarsError as error:
         raise MalformedError(f"segment: not a Parquet file ({type(error).__name__})") from None
 
@@ -126,19 +130,22 @@ def logged_requests(home: Home, model: str) -> set[str]:
 
 def _segments(home: Home, model: str) -> Iterator[pl.DataFrame]:
     for path in sorted((home.log / model / "segments").glob("*.parquet")):
-        yield parse_segment(path.read_bytes())
+        yield parse_segment(read_file(path))
 
 
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[sqlite3.Connection]:
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise MalformedError(f"log {path.name}: expected a regular file; remove it")
     try:
         with contextlib.closing(
             sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=30)
         ) as database:
+            database.execute("pragma trusted_schema=off")
             database.execute("pragma synchronous=full")
             version = database.execute("pragma user_version").fetchone()[0]
-            tables = {str(row[0]) for row in database.execute("select name from sqlite_master where type = 'table'")}
-            if "records" not in tables and version in (0, RECORD_SCHEMA_VERSION):
+            found = dict(database.execute("select name, sql from sqlite_master").fetchall())
+            if not found and version in (0, RECORD_SCHEMA_VERSION):
                 # Its service was killed while it made the file: it acknowledged nothing.
                 database.execute(
                     "create temp table records (seq, id, time, model, release, model_digest, request_id, input, "
@@ -147,6 +154,10 @@ def _open(path: Path) -> Iterator[sqlite3.Connection]:
             elif version != RECORD_SCHEMA_VERSION:
                 raise MalformedError(
                     f"log {path.name}: record schema {version}, expected {RECORD_SCHEMA_VERSION}; use a newer release"
+                )
+            elif found.pop("records", None) != TABLE or found.keys() != {"sqlite_sequence"}:
+                raise MalformedError(
+                    f"log {path.name}: holds more than the table of records, such as a trigger or a view; remove it"
                 )
             yield database
     except sqlite3.OperationalError as error:
@@ -159,6 +170,10 @@ def _record(row: tuple[object, ...], where: str) -> Record:
     seq, id_, time, model, release, digest, request_id, given, label, score, confidence = row
     try:
         values = tuple(None if value is None else float(value) for value in json.loads(str(given)))
+        if not all(
+            math.isfinite(value) for value in (*values, float(str(score)), float(str(confidence))) if value is not None
+        ):
+            raise ValueError("not a finite number")
         return Record(
             seq=int(str(seq)),
             id=str(id_),
@@ -172,5 +187,5 @@ def _record(row: tuple[object, ...], where: str) -> Record:
             score=float(str(score)),
             confidence=float(str(confidence)),
         )
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise MalformedError(f"log {where}: a record is damaged; keep the file for recovery") from None

@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from secure_ml.errors import UnavailableError
-from secure_ml.inference_log.records import RECORD_SCHEMA_VERSION, Record
+from secure_ml.inference_log.records import RECORD_SCHEMA_VERSION, TABLE, Record
 
 __all__ = ["LogWriter"]
 
@@ -41,12 +41,7 @@ class LogWriter:
             self._database.execute("pragma journal_mode=wal")
             self._database.execute("pragma synchronous=full")
             self._database.execute(f"pragma user_version={RECORD_SCHEMA_VERSION}")
-            self._database.execute(
-                "create table if not exists records (seq integer primary key autoincrement, id text not null, "
-                "time text not null, model text not null, release integer not null, model_digest text not null, "
-                "request_id text, input text not null, label text not null, score real not null, "
-                "confidence real not null)"
-            )
+            self._database.execute(TABLE)
             self._inode = path.stat().st_ino
         except (sqlite3.Error, OSError) as error:
             raise UnavailableError(f"inference log {path.name}: cannot be created ({error})") from None
@@ -86,7 +81,7 @@ class LogWriter:
                 group.append(more)
             try:
                 self._commit(group)
-            except (sqlite3.Error, OSError) as error:
+            except Exception as error:  # noqa: BLE001 (a thread that ends would let every request wait for ever)
                 failure = UnavailableError(f"inference log: not written ({type(error).__name__}); retry later")
                 for _, done in group:
                     done.set_exception(failure)
@@ -115,7 +110,7 @@ class LogWriter:
                 rows,
             )
             self._database.execute("commit")
-        except sqlite3.Error:
+        except BaseException:
             if self._database.in_transaction:
                 self._database.execute("rollback")
             raise

@@ -62,9 +62,14 @@ def rebuild(home: Home) -> Path:
 
     empty = home.lake / "empty"
     empty.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (empty / "envelope.json").write_text("{}")
-    (empty / "findings.json").write_text("{}")
-    _write_if_other(empty / "records.parquet", render_segment([], []))
+    for name, content in (
+        ("envelope.json", b"{}"),
+        ("findings.json", b"{}"),
+        ("records.parquet", render_segment([], [])),
+    ):
+        beside = empty / f".{secrets.token_hex(8)}"
+        beside.write_bytes(content)
+        beside.replace(empty / name)
     fresh = home.lake / f".{secrets.token_hex(8)}.duckdb"
     try:
         with contextlib.closing(duckdb.connect(str(fresh), config=_CONFIGURATION)) as database:
@@ -124,10 +129,3 @@ def _files(home: Home, pattern: str, empty: Path) -> str:
 
 def _escape_glob(path: str) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in path)
-
-
-def _write_if_other(path: Path, content: bytes) -> None:
-    if not path.exists() or path.read_bytes() != content:
-        fresh = path.with_name(f".{secrets.token_hex(8)}")
-        fresh.write_bytes(content)
-        fresh.replace(path)

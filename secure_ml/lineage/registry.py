@@ -6,7 +6,6 @@ Importing MLflow costs five seconds of CPU, so what can be read from its SQLite 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import sqlite3
@@ -83,11 +82,16 @@ def log_model(
             return known
         from mlflow.exceptions import MlflowException
 
+        place = home.mlflow / "artifacts" / model
         experiment = client.get_experiment_by_name(model)
+        if place.resolve() != place or (experiment is not None and experiment.artifact_location != place.as_uri()):
+            raise UnavailableError(
+                f"MLflow's store in {home.mlflow} was changed, or moved: artifacts would be written elsewhere"
+            )
         experiment_id = (
             experiment.experiment_id
             if experiment is not None
-            else client.create_experiment(model, artifact_location=(home.mlflow / "artifacts" / model).as_uri())
+            else client.create_experiment(model, artifact_location=place.as_uri())
         )
         run = client.create_run(experiment_id, run_name=f"{model}-{digest[:12]}", tags={_DIGEST_TAG: digest})
         run_id = run.info.run_id
@@ -132,10 +136,8 @@ def _client(home: Home) -> Iterator[MlflowClient]:
     for name in ("mlflow", "mlflow.store.db.utils", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
-    home.mlflow.mkdir(mode=0o700, parents=True, exist_ok=True)
     uri = f"sqlite:///{home.mlflow / 'mlflow.db'}"
-    with (home.mlflow / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with home.locked(home.mlflow):
         try:
             yield MlflowClient(tracking_uri=uri, registry_uri=uri)
         except (MlflowException, SQLAlchemyError, OSError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from secure_ml.digests import Digest, digest_of, sha256
-from secure_ml.errors import RejectedError, UnavailableError
+from secure_ml.errors import MalformedError, RejectedError, UnavailableError
 from secure_ml.gates import Evidence, current_release, find, history, read_subjects, record, releases, require
 from secure_ml.inference_log.records import RECORD_SCHEMA_VERSION, Record
 from secure_ml.inference_log.sealing import forget_sealed, read_unsealed, render_segment, unsealed_files
@@ -25,7 +25,8 @@ def segment_folder(installation: Installation, model: GuardedModel) -> Path:
 def inference_log(installation: Installation, model: GuardedModel) -> Evidence:
     """Seal what the service processes logged, and verify what was sealed before.
 
-    A record is removed from its service's file only after the segment that holds it was signed.
+    A record is removed from its service's file only after the segment that holds it was signed. One process seals at
+    a time: two would read the same records into two segments.
 
     Returns:
         Evidence of the newest segment.
@@ -34,9 +35,14 @@ def inference_log(installation: Installation, model: GuardedModel) -> Evidence:
         RejectedError: A record names a model that was never released, or a sealed segment does not verify.
         UnavailableError: Nothing is released, or nothing was logged yet.
     """
+    with installation.home.locked(installation.home.log / model.name):
+        return _seal_all(installation, model)
+
+
+def _seal_all(installation: Installation, model: GuardedModel) -> Evidence:
     home, trust = installation.home, installation.trust
     current_release(home, trust, model.name)
-    released = {item.model_digest: item for item in releases(home, trust, model.name)}
+    released = {(item.model, item.number, str(item.model_digest)) for item in releases(home, trust, model.name)}
     folder = segment_folder(installation, model)
     sealed = history(home, trust, model.name, "inference_log")
     for evidence in sealed:
@@ -46,7 +52,7 @@ def inference_log(installation: Installation, model: GuardedModel) -> Evidence:
         after = max((int(item.inputs["last"]) for item in sealed if item.inputs["file"] == path.stem), default=0)
         forget_sealed(path, after)
         while records := read_unsealed(path, after, _SEGMENT_RECORDS):
-            evidence = _seal(installation, model, path, records, {str(digest) for digest in released})
+            evidence = _seal(installation, model, path, records, released)
             sealed.append(evidence)
             after = int(evidence.inputs["last"])
             forget_sealed(path, after)
@@ -58,13 +64,23 @@ def inference_log(installation: Installation, model: GuardedModel) -> Evidence:
 
 
 def _seal(
-    installation: Installation, model: GuardedModel, path: Path, records: list[Record], released: set[str]
+    installation: Installation,
+    model: GuardedModel,
+    path: Path,
+    records: list[Record],
+    released: set[tuple[str, int, str]],
 ) -> Evidence:
     home, trust = installation.home, installation.trust
-    unknown = sum(record_.model_digest not in released for record_ in records)
+    unknown = sum((item.model, item.release, item.model_digest) not in released for item in records)
     if unknown:
         raise RejectedError(
             f"log/{model.name}/{path.name}: {unknown} of {len(records)} records name a model that was never released"
+        )
+    damaged = sum(len(item.input) != len(model.features) for item in records)
+    if damaged:
+        raise MalformedError(
+            f"log/{model.name}/{path.name}: {damaged} of {len(records)} records have another number of features "
+            f"than {len(model.features)}; keep the file for recovery"
         )
     content = render_segment(records, model.features)
     inputs = {"file": path.stem, "first": str(records[0].seq), "last": str(records[-1].seq)}
