@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
+import secrets
 import sys
 from pathlib import Path
 
@@ -42,7 +42,9 @@ def prepare_dagster(installation: Installation) -> None:
     home = installation.home.dagster
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings = Path(__file__).parent.parent / "infra" / "dagster.yaml"
-    (home / "dagster.yaml").write_bytes(settings.read_bytes())
+    beside = home / f".{secrets.token_hex(8)}"
+    beside.write_bytes(settings.read_bytes())
+    beside.replace(home / "dagster.yaml")  # never through a link that lies there
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ["SECURE_ML_HOME"] = str(installation.home.root)
     for name, value in (
@@ -58,15 +60,13 @@ def prepare_dagster(installation: Installation) -> None:
     from secure_ml.stages.dataset import batch_names
 
     # Two processes that make Dagster's SQLite files at once both stamp their revision, which nothing can open again.
-    with (home / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with dg.DagsterInstance.get() as instance:
-            instance.get_runs_count()
-            instance.all_instigator_state()
-            instance.all_asset_keys()
-            for model in find_models().values():
-                partitions = batches_of(model.name).name or ""
-                instance.add_dynamic_partitions(partitions, batch_names(model, installation.home))
+    with installation.home.locked(home), dg.DagsterInstance.get() as instance:
+        instance.get_runs_count()
+        instance.all_instigator_state()
+        instance.all_asset_keys()
+        for model in find_models().values():
+            partitions = batches_of(model.name).name or ""
+            instance.add_dynamic_partitions(partitions, batch_names(model, installation.home))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,65 @@
+"""The HTML reports on loopback (`python -m assets.reports PORT`): only bytes that signed evidence names are served.
+
+A plain file server would follow a link in the home to any file that its user may read, the signing key first.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from secure_ml.errors import SecureMLError
+from secure_ml.gates import history, read_subjects
+from secure_ml.installation import Installation
+from secure_ml.spec import find_models
+
+__all__ = ["serve_reports"]
+
+_HOST = "127.0.0.1"
+
+
+def serve_reports(installation: Installation, port: int) -> None:
+    """Serve until the process ends."""
+    home, trust, models = installation.home, installation.trust, sorted(find_models())
+
+    def listed() -> bytes:
+        names = [
+            f"{model}/{name}"
+            for model in models
+            for evidence in reversed(history(home, trust, model, "drift_report"))
+            for name in evidence.subjects
+        ]
+        links = "".join(f'<li><a href="/{html.escape(name)}">{html.escape(name)}</a></li>' for name in names)
+        return f"<!doctype html><title>Reports</title><ul>{links}</ul>".encode()
+
+    def report(path: str) -> bytes | None:
+        model, _, name = path.partition("/")
+        if model not in models:
+            return None
+        for evidence in history(home, trust, model, "drift_report"):
+            if name in evidence.subjects:
+                return read_subjects(evidence, home.reports / model)[name]
+        return None
+
+    class Reports(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0].removeprefix("/")
+            try:
+                found = report(path) if path else listed()
+                code, content = (200, found) if found is not None else (404, b"no such report")
+            except SecureMLError as error:
+                code, content = 500, html.escape(str(error)).encode(errors="replace")
+            self.send_response(code)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("X-Content-Type-Options", "nosniff")
+            self.end_headers()
+            self.wfile.write(content)
+
+    ThreadingHTTPServer((_HOST, port), Reports).serve_forever()
+
+
+if __name__ == "__main__":
+    serve_reports(Installation.for_verification(os.environ), int(sys.argv[1]))
