@@ -18,7 +18,10 @@ A **release** is the signed, numbered document that allows one model to serve.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +31,7 @@ from typing import Literal
 from secure_ml.contracts.policy import Policy
 from secure_ml.digests import Digest, Json, canonical_json, digest_of, parse_digest, parse_json, sha256
 from secure_ml.errors import MalformedError, PreconditionError, RejectedError, UnavailableError
-from secure_ml.home import Home, read_file, read_folder
+from secure_ml.home import Home, read_file
 from secure_ml.signing.envelope import sign_statement, verify_statement
 from secure_ml.signing.keys import Signer, Trust
 
@@ -48,6 +51,7 @@ __all__ = [
     "record",
     "releases",
     "require",
+    "require_anew",
     "require_policy",
     "trace",
 ]
@@ -150,23 +154,23 @@ def history(home: Home, trust: Trust, model: str, stage: str) -> list[Evidence]:
 
 
 def latest(
-    home: Home, trust: Trust, model: str, stage: str, *, batch: str | None = None, policy: Policy | None = None
+    home: Home, trust: Trust, model: str, stage: str, *, policy: Policy | None = None, **inputs: str
 ) -> Evidence:
-    """Return the newest evidence of a stage (of one batch, made under one policy), whatever its decision.
+    """Return the newest evidence of a stage that was given `inputs` and made under `policy`, whatever its decision.
+
+    A stage asks for evidence of its batch, or of the present contract or code: what was decided under another one is
+    stale, and no input.
 
     Raises:
         UnavailableError: There is none.
         RejectedError: All there is was made under another policy.
         SecureMLError: A document of the stage does not verify; it is named.
     """
-    found = [
-        evidence
-        for evidence in history(home, trust, model, stage)
-        if batch is None or evidence.inputs.get("batch") == batch
-    ]
+    found = [evidence for evidence in history(home, trust, model, stage) if inputs.items() <= evidence.inputs.items()]
     if not found:
-        of = f" of batch {batch}" if batch is not None else ""
-        raise UnavailableError(f"{model}/{stage}{of}: there is no evidence; materialize {model}/{stage} first")
+        of = f" of batch {inputs.pop('batch')}" if "batch" in inputs else ""
+        under = f" under the present {' and '.join(inputs)}" if inputs else ""
+        raise UnavailableError(f"{model}/{stage}{of}: there is no evidence{under}; materialize {model}/{stage} first")
     own = [evidence for evidence in found if policy in (None, evidence.inputs.get("policy"))]
     if not own:
         require_policy(found[-1], policy or "production")
@@ -201,8 +205,9 @@ def record(
     decision, and its subjects are the ones that count.
 
     Raises:
-        RejectedError: The same cause was recorded with another outcome.
+        RejectedError: The same cause was recorded with another outcome, or this signer may not sign the stage.
     """
+    trust.key(signer.keyid, stage, f"{model}/{stage}")  # what everybody would refuse is not written at all
     against = list(reasons)
     predicate: dict[str, Json] = {
         "model": model,
@@ -332,7 +337,8 @@ class Release:
 def releases(home: Home, trust: Trust, model: str) -> list[Release]:
     """Return all releases of a model, lowest number first, each document verified.
 
-    An emptied home may start anew, at number 1: nothing can be served from it until the promotion rule decided again.
+    The trust root remembers the newest, where it can be written. A home without any may start anew, see
+    `require_anew`.
 
     Raises:
         RejectedError: A number is missing, or a lower one is the newest than was seen before.
@@ -345,8 +351,27 @@ def releases(home: Home, trust: Trust, model: str) -> list[Release]:
         if release.number != expected:
             raise RejectedError(f"releases/{model}: number {expected} is missing; restore it")
     if found:
-        _check_witness(trust, model, found)
+        seen = _check_witness(trust, model, found)
+        if seen is None or seen.number < found[-1].number:
+            with contextlib.suppress(OSError):  # a verifier's trust root may be read-only
+                _write_witness(trust, found[-1])
     return found
+
+
+def require_anew(trust: Trust, model: str, steps: Iterable[Evidence]) -> None:
+    """Refuse a first release, with no champion to compare with, in a home whose releases were taken away.
+
+    An emptied home starts anew from the data on, so that all evidence is younger than the last release that was seen.
+
+    Raises:
+        RejectedError: A step is older.
+    """
+    seen = _read_witness(trust, model)
+    if seen is not None and any(step.made_at <= seen.made_at for step in steps):
+        raise RejectedError(
+            f"releases/{model}: release {seen.number} was seen before and is gone, and its evidence is still there; "
+            "restore it, or empty the whole home to start anew"
+        )
 
 
 def current_release(home: Home, trust: Trust, model: str) -> Release:
@@ -377,8 +402,10 @@ def publish_release(
     """Sign and publish release `number`.
 
     Raises:
-        RejectedError: Another process published this number first; decide again against its release.
+        RejectedError: Another process published this number first; decide again against its release. Or this signer
+            may not sign releases.
     """
+    trust.key(signer.keyid, "release_document", f"{model}/release")
     predicate: dict[str, Json] = {
         "model": model,
         "number": number,
@@ -389,7 +416,13 @@ def publish_release(
     path = home.releases / model / f"{number:06}.json"
     home.write_file(path, sign_statement("release_document", dict(files), predicate, signer))
     release = _read_release(path, trust, model)
-    _write_witness(trust, release)
+    try:
+        _write_witness(trust, release)
+    except OSError as error:
+        raise PreconditionError(
+            f"SECURE_ML_TRUST: release {number} cannot be remembered in {trust.root} ({error.strerror}); "
+            "make it writable for whoever publishes"
+        ) from None
     return release
 
 
@@ -402,19 +435,11 @@ def read_released(home: Home, trust: Trust, release: Release) -> dict[str, bytes
     from secure_ml.signing.model_signature import verify_model
 
     folder = home.models / release.model / release.model_digest
-    found = read_folder(folder) if folder.is_dir() else {}
-    files: dict[str, bytes] = {}
-    for name, digest in release.files.items():
-        if name not in found:
-            raise RejectedError(f"{folder.name[:12]}/{name}: missing from the released model; restore it")
-        if sha256(found[name]) != digest:
-            raise RejectedError(
-                f"{folder.name[:12]}/{name}: changed after release {release.number}; restore it from a good copy"
-            )
-        files[name] = found[name]
-    extra = sorted(found.keys() - files.keys())
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    extra = sorted(found - release.files.keys())
     if extra:
         raise RejectedError(f"{folder.name[:12]}/{extra[0]}: is not part of release {release.number}; remove it")
+    files = {name: _read_exactly(folder / name, digest) for name, digest in release.files.items()}
     signature = files[SIGNATURE]
     content = {name: files[name] for name in files if name != SIGNATURE}
     if model_digest(content) != release.model_digest:
@@ -458,26 +483,45 @@ def _read_release(path: Path, trust: Trust, model: str) -> Release:
     raise MalformedError(f"{where}: the predicate is not that of a release")
 
 
-def _check_witness(trust: Trust, model: str, found: list[Release]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Witness:
+    """The newest release that was seen of a model, as the trust root remembers it."""
+
+    number: int
+    document: str
+    made_at: str
+
+
+def _read_witness(trust: Trust, model: str) -> _Witness | None:
     path = trust.root / "witness" / f"{model}.json"
     if not path.exists():
-        return
+        return None
     match parse_json(read_file(path, max_bytes=1 << 16), f"trust root: witness of {model}"):
-        case {"number": int(number), "document": str(document), **rest} if not rest:
-            if len(found) < number:
-                raise RejectedError(
-                    f"releases/{model}: release {number} was seen before and is gone; this home was rolled back "
-                    f"or emptied; restore it, or materialize {model}/release to start anew"
-                )
-            if found[number - 1].document != document:
-                raise RejectedError(f"releases/{model}/{number:06}.json: another document than was seen before")
-            return
+        case {"number": int(number), "document": str(document), "made_at": str(made_at), **rest} if not rest:
+            return _Witness(number, document, made_at)
     raise PreconditionError(f"trust root: the witness of {model} is malformed")
+
+
+def _check_witness(trust: Trust, model: str, found: list[Release]) -> _Witness | None:
+    seen = _read_witness(trust, model)
+    if seen is not None and len(found) < seen.number:
+        raise RejectedError(
+            f"releases/{model}: release {seen.number} was seen before and is gone; this home was rolled back "
+            "or emptied; restore it, or empty the whole home to start anew"
+        )
+    if seen is not None and found[seen.number - 1].document != seen.document:
+        raise RejectedError(f"releases/{model}/{seen.number:06}.json: another document than was seen before")
+    return seen
 
 
 def _write_witness(trust: Trust, release: Release) -> None:
     path = trust.root / "witness" / f"{release.model}.json"
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    fresh = path.with_name(f".{path.name}-{release.document[:16]}")
-    fresh.write_bytes(canonical_json({"number": release.number, "document": release.document}))
+    fresh = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    with fresh.open("wb") as stream:
+        stream.write(
+            canonical_json({"number": release.number, "document": release.document, "made_at": release.made_at})
+        )
+        stream.flush()
+        os.fsync(stream.fileno())
     fresh.replace(path)

@@ -100,7 +100,8 @@ class Split:
     """Which rows of one batch are never trained on. Rows are chosen by digest, so equal rows stay together.
 
     Attributes:
-        batch: The batch that gives the rows; a promotion is decided on the same rows for ever.
+        batch: The batch that gives the rows; a promotion is decided on the same rows for ever. It comes from
+            `batches.files` only; the inbox cannot replace it.
         holdout_fraction: Share for the fixed, signed holdout.
         live_fraction: Share kept as live traffic, for trying the service with rows it never saw.
         live_batches: Batches whose rows are live traffic of another kind, sent after the rows above.

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import urllib.error
@@ -73,6 +74,16 @@ def copy_home(environment: dict[str, str], folder: Path) -> dict[str, str]:
     origin = Path(environment["SECURE_ML_HOME"]).parent
     for name in ("home", "keys", "trust"):
         shutil.copytree(origin / name, folder / name, symlinks=True)
+    store = folder / "home" / "mlflow" / "mlflow.db"
+    if store.exists():  # it holds absolute paths
+        with contextlib.closing(sqlite3.connect(store)) as database, database:
+            for table, column in (
+                ("experiments", "artifact_location"),
+                ("runs", "artifact_uri"),
+                ("model_versions", "source"),
+            ):
+                places = ((origin / "home").as_uri(), (folder / "home").as_uri())
+                database.execute(f"update {table} set {column} = replace({column}, ?, ?)", places)
     return environment_in(folder)
 
 

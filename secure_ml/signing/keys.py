@@ -4,7 +4,8 @@ Both lie outside the home, which the adversary may write:
 
 - `SECURE_ML_SIGNER` is the URI of a private key, `file2:/absolute/path.pem` (PEM, PKCS #8, EC P-256, mode 0600).
 - `SECURE_ML_TRUST` is a folder: `keys/*.pem` holds public keys, an optional `policy.json` says which of them may
-  sign which stage, and `witness/` remembers the last release number that was seen of each model.
+  sign which stage, and `witness/` remembers the last release number that was seen of each model. Whoever may sign
+  `release` signs the decision and the release document, whoever may sign `signed_model` the evidence and `model.sig`.
 
 Where neither is there yet, both are made at first use. A verifier takes its key from the trust root, never from
 beside what it verifies.
@@ -33,6 +34,13 @@ from secure_ml.home import read_file
 __all__ = ["Signer", "Trust", "keyid_of", "make_signer_and_trust"]
 
 _MAX_KEY_BYTES = 16 << 10
+_STAGES = frozenset(
+    {
+        *("dataset", "validated_dataset", "training_set", "trained_model", "signed_model", "release"),
+        *("inference_log", "drift_report", "drift_response", "quarantine_decision", "source_manifest"),
+    }
+)
+_POLICY_NAMES = {"release_document": "release", "model": "signed_model"}
 
 
 def keyid_of(public_key: ec.EllipticCurvePublicKey) -> str:
@@ -156,8 +164,9 @@ class Trust:
         """
         if keyid not in self.keys:
             raise RejectedError(f"{where}: signed by a key that is not in the trust root")
-        if keyid not in self.stages.get(stage, self.keys):
-            raise RejectedError(f"{where}: its key may not sign {stage} (policy.json of the trust root)")
+        name = _POLICY_NAMES.get(stage, stage)
+        if keyid not in self.stages.get(name, self.keys):
+            raise RejectedError(f"{where}: its key may not sign {name} (policy.json of the trust root)")
         return self.keys[keyid]
 
 
@@ -168,6 +177,10 @@ def _load_policy(path: Path, keys: Mapping[str, object]) -> dict[str, frozenset[
         case {"stages": dict(stages), **rest} if not rest:
             policy: dict[str, frozenset[str]] = {}
             for stage, allowed in stages.items():
+                if stage.partition(":")[0] not in _STAGES:
+                    raise PreconditionError(
+                        f"trust root: policy.json names an unknown stage; expected {', '.join(sorted(_STAGES))}"
+                    )
                 if not isinstance(allowed, list) or not all(keyid in keys for keyid in allowed):
                     raise PreconditionError(f"trust root: policy.json names an unknown key for {stage}")
                 policy[stage] = frozenset(str(keyid) for keyid in allowed)

@@ -79,10 +79,13 @@ def batch_names(model: GuardedModel, home: Home) -> list[str]:
 
 
 def inbox_batches(model: GuardedModel, home: Home) -> list[str]:
-    """Return the batches in the model's inbox; a file whose name is not one of an inbox's batch is left alone."""
+    """Return the batches in the model's inbox; a file whose name is not one of an inbox's batch is left alone.
+
+    So is one that is named as the batch which gives the holdout: who chooses the holdout chooses what is promoted.
+    """
     inbox = _inbox(model, home)
     names = inbox.names() if inbox.path.is_dir() else []
-    return [name for name in names if _source_of(model, name) is None]
+    return [name for name in names if _source_of(model, name) is None and name != model.split.batch]
 
 
 def dataset_cause(model: GuardedModel, arrived: Arrived) -> Digest:
@@ -203,14 +206,14 @@ def _source_of(model: GuardedModel, batch: str) -> str | None:
 
 
 def _origin(model: GuardedModel, home: Home, batch: str) -> tuple[str, str, Callable[[], bytes]]:
-    """Return where a batch comes from, its place for people, and what reads it."""
+    """Return where a batch comes from, its place for people, and what reads it; no inbox gives the holdout."""
     limit = model.batches.max_bytes
     origin = _source_of(model, batch)
     if origin is not None:
         source, name = model.batches.sources[origin], batch.removeprefix(f"{origin}.")
         return origin, source.place(name), lambda: source.fetch(name, max_bytes=limit)
     arrived = home.inbox / model.name / f"{batch}{SUFFIX}"
-    if arrived.is_symlink() or arrived.exists():
+    if batch != model.split.batch and (arrived.is_symlink() or arrived.exists()):
         return "inbox", arrived.name, lambda: read_file(arrived, max_bytes=limit)
     if batch in model.batches.files:
         path = model.batches.files[batch]

@@ -21,6 +21,7 @@ from secure_ml.gates import (
     record,
     releases,
     require,
+    require_anew,
     require_policy,
     trace,
 )
@@ -46,14 +47,15 @@ def release(installation: Installation, model: GuardedModel) -> tuple[Evidence, 
 
     Raises:
         RejectedError: Evidence, bytes or signatures anywhere on the way back to the data do not verify; or the first
-            candidate was refused, so that there is no release.
-        UnavailableError: There is no signed model.
+            candidate was refused, so that there is no release; or the releases there were have been taken away.
+        UnavailableError: The present code has no signed model.
     """
     home, trust = installation.home, installation.trust
     require_production(installation.policy, f"{model.name}/release")
-    candidate = latest(home, trust, model.name, "signed_model", policy=installation.policy)
+    candidate = latest(home, trust, model.name, "signed_model", policy=installation.policy, code=model.code)
     require(candidate)
-    for step in trace(home, trust, candidate):
+    steps = trace(home, trust, candidate)
+    for step in steps:
         if step.stage != "dataset":  # bytes as they arrived; nothing was decided about them under any policy
             require_policy(step, installation.policy)
         _read_step(installation, model, step)
@@ -61,6 +63,8 @@ def release(installation: Installation, model: GuardedModel) -> tuple[Evidence, 
     verify_model({name: files[name] for name in files if name != SIGNATURE}, files[SIGNATURE], trust)
     published = releases(home, trust, model.name)
     champion = published[-1] if published else None
+    if champion is None:
+        require_anew(trust, model.name, steps)
     if champion is not None and champion.model_digest == candidate.inputs["model"]:
         allowed = find(home, trust, model.name, "release", Digest(champion.inputs["cause"]))
         if allowed is None:

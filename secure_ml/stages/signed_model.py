@@ -15,15 +15,15 @@ __all__ = ["signed_model"]
 
 
 def signed_model(installation: Installation, model: GuardedModel) -> Evidence:
-    """Sign the newest trained model.
+    """Sign the newest model that the present code trained.
 
     Raises:
         RejectedError: It failed the quality gate or the scan, or its evidence, bytes or signature do not verify.
-        UnavailableError: There is no trained model; MLflow's store does not answer.
+        UnavailableError: The present code has no trained model; MLflow's store does not answer.
     """
     home, trust = installation.home, installation.trust
     require_production(installation.policy, f"{model.name}/signed_model")
-    given = latest(home, trust, model.name, "trained_model", policy=installation.policy)
+    given = latest(home, trust, model.name, "trained_model", policy=installation.policy, code=model.code)
     require(given)
     digest = given.inputs["model"]
     folder = home.models / model.name / digest
@@ -63,6 +63,7 @@ def signed_model(installation: Installation, model: GuardedModel) -> Evidence:
                 "evidence:trained_model": given.document,
                 "training_set": given.inputs["training_set"],
                 "model": digest,
+                "code": model.code,
                 "policy": installation.policy,
             },
             facts=facts,
@@ -92,7 +93,9 @@ def _sign_once(installation: Installation, model: GuardedModel, files: dict[str,
 
     path = installation.home.models / model.name / model_digest(files) / SIGNATURE
     if not path.exists():
-        signature = sign_model(files, model.name, installation.signer())
+        signer = installation.signer()
+        installation.trust.key(signer.keyid, "model", f"{model.name}/signed_model")
+        signature = sign_model(files, model.name, signer)
         try:
             installation.home.write_file(path, signature)
         except RejectedError:

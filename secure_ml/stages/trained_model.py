@@ -22,17 +22,19 @@ __all__ = ["arrays", "trained_model"]
 
 
 def trained_model(installation: Installation, model: GuardedModel) -> Evidence:
-    """Train on the newest training set; what fails the quality gate is recorded, and no model file is written.
+    """Train on the newest training set of the present contract.
+
+    What fails the quality gate is recorded, and no model file is written.
 
     Raises:
         RejectedError: The model failed the quality gate, or the training set does not verify.
-        UnavailableError: There is no training set.
+        UnavailableError: The present contract has no training set.
     """
     from secure_ml.training.artifacts import render_model
     from secure_ml.training.fitting import fit, judge, render_roc
 
     home, trust = installation.home, installation.trust
-    given = latest(home, trust, model.name, "training_set", policy=installation.policy)
+    given = latest(home, trust, model.name, "training_set", policy=installation.policy, contract=model.contract_digest)
     require(given)
     tables = read_subjects(given, dataset_folder(home, model.name, given.cause))
     cause = digest_of(

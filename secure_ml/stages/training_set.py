@@ -58,6 +58,7 @@ def training_set(installation: Installation, model: GuardedModel) -> Evidence:
             subjects={name: sha256(content) for name, content in files.items()},
             inputs={
                 "policy": installation.policy,
+                "contract": model.contract_digest,
                 **{f"evidence:validated_dataset:{batch}": accepted[batch].document for batch in tables},
             },
             facts={
@@ -85,7 +86,10 @@ def training_set_cause(installation: Installation, model: GuardedModel) -> Diges
 def _accepted(
     installation: Installation, model: GuardedModel
 ) -> tuple[dict[str, Evidence], dict[str, Evidence], dict[str, bytes], Digest]:
-    """Return the newest accepted and refused evidence of each batch, the accepted tables, and the cause they make."""
+    """Return the newest accepted and refused evidence of each batch, the accepted tables, and the cause they make.
+
+    Only what was decided under the present contract counts; a batch that it did not decide on yet stops the stage.
+    """
     home, trust = installation.home, installation.trust
     accepted: dict[str, Evidence] = {}
     refused: dict[str, Evidence] = {}
@@ -93,9 +97,18 @@ def _accepted(
     own = [evidence for evidence in found if evidence.inputs.get("policy") == installation.policy]
     if found and not own:
         require_policy(found[-1], installation.policy)
+    stale: set[str] = set()
     for evidence in own:
+        if evidence.inputs["contract"] != model.contract_digest:
+            stale |= {evidence.inputs["batch"]} if evidence.decision == "accepted" else set()
+            continue
         kept = accepted if evidence.decision == "accepted" else refused
         kept[evidence.inputs["batch"]] = evidence
+    for batch in sorted(stale - accepted.keys() - refused.keys()):
+        raise RejectedError(
+            f"{model.name}/training_set: batch {batch} was validated under another contract; "
+            f"materialize {model.name}/validated_dataset for it again"
+        )
     if not accepted:
         why = "; ".join(f"{batch}: {'; '.join(refused[batch].reasons)}" for batch in sorted(refused))
         raise RejectedError(f"{model.name}/training_set: no batch is accepted ({why or 'none was validated yet'})")
@@ -103,12 +116,6 @@ def _accepted(
         raise RejectedError(
             f"{model.name}/training_set: batch {model.split.batch}, which gives the holdout, is not accepted"
         )
-    for batch, evidence in accepted.items():
-        if evidence.inputs["contract"] != model.contract_digest:
-            raise RejectedError(
-                f"{model.name}/training_set: batch {batch} was validated under another contract; "
-                f"materialize {model.name}/validated_dataset for it again"
-            )
     tables = {
         batch: read_subjects(accepted[batch], dataset_folder(home, model.name, accepted[batch].cause))[TABLE_FILE]
         for batch in sorted(accepted)
@@ -117,6 +124,7 @@ def _accepted(
         {
             "tables": {batch: sha256(tables[batch]) for batch in tables},
             "split": _split_document(model),
+            "contract": model.contract_digest,
             "policy": installation.policy,
         }
     )

@@ -177,15 +177,16 @@ def test_a_name_with_a_byte_order_mark_windows_line_ends_and_names_is_read(insta
 def test_what_is_accepted_is_refused_once_it_breaks_the_contract(installation: Installation) -> None:
     inbox = installation.home.inbox / model.name
     inbox.mkdir(parents=True)
-    (inbox / "cleveland.csv").write_text(GOOD)
-    dataset(installation, model, "cleveland")
-    good = validated_dataset(installation, model, "cleveland")
-    (inbox / "cleveland.csv").write_text(edited(3, "chol", "0"))
-    dataset(installation, model, "cleveland")
+    take_in(installation, "cleveland")
+    (inbox / "hungarian.csv").write_text(GOOD)
+    dataset(installation, model, "hungarian")
+    good = validated_dataset(installation, model, "hungarian")
+    (inbox / "hungarian.csv").write_text(edited(3, "chol", "0"))
+    dataset(installation, model, "hungarian")
     with pytest.raises(RejectedError, match="chol: 1 of 303 rows below 50"):
-        validated_dataset(installation, model, "cleveland")
+        validated_dataset(installation, model, "hungarian")
     training = training_set(installation, model)
-    assert training.inputs["evidence:validated_dataset:cleveland"] == good.document
+    assert training.inputs["evidence:validated_dataset:hungarian"] == good.document
 
 
 def test_pandera_switched_off_in_the_environment_switches_nothing_off(tmp_path: Path) -> None:

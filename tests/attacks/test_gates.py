@@ -42,7 +42,9 @@ UPSTREAM = {
 }
 
 
-def launch(stage: str, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+def launch(
+    stage: str, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, *, batch: str = "cleveland"
+) -> str:
     """Materialize one stage alone; return its failure's description, empty where it succeeded."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -55,10 +57,10 @@ def launch(stage: str, environment: dict[str, str], monkeypatch: pytest.MonkeyPa
     with dg.DagsterInstance.ephemeral() as instance:
         partitioned = stage in (DATASET, VALIDATED_DATASET)
         if partitioned:
-            instance.add_dynamic_partitions(str(batches_of(model.name).name), ["cleveland"])
+            instance.add_dynamic_partitions(str(batches_of(model.name).name), [batch])
         result = dg.materialize(
             [asset],
-            partition_key="cleveland" if partitioned else None,
+            partition_key=batch if partitioned else None,
             resources={"installation": InstallationResource()},
             instance=instance,
             raise_on_error=False,
@@ -214,5 +216,5 @@ def test_a_batch_that_lost_its_source_file_is_refused(
 ) -> None:
     inbox = Path(ready["SECURE_ML_HOME"]) / "inbox" / model.name
     inbox.mkdir(parents=True)
-    (inbox / "cleveland.csv").symlink_to(tmp_path / "elsewhere.csv")
-    assert "found a link" in launch(DATASET, ready, monkeypatch)
+    (inbox / "hungarian.csv").symlink_to(tmp_path / "elsewhere.csv")
+    assert "found a link" in launch(DATASET, ready, monkeypatch, batch="hungarian")

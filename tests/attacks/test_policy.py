@@ -36,10 +36,9 @@ def experimented(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     spoilt = [line.split(",") for line in lines]
     for cells in spoilt[:300:10]:
         cells[4] = "0"
-    inbox = place.home.inbox / model.name
-    inbox.mkdir(parents=True)
-    (inbox / "cleveland.csv").write_text("\n".join(",".join(cells) for cells in spoilt) + "\n")
-    dataset(place, model, "cleveland")
+    path = folder / "cleveland.csv"
+    path.write_text("\n".join(",".join(cells) for cells in spoilt) + "\n")
+    dataset(place, replace(model, batches=replace(model.batches, files={"cleveland": path})), "cleveland")
     validated_dataset(place, model, "cleveland")
     training_set(place, model)
     trained_model(place, model)
@@ -182,6 +181,7 @@ def test_a_signer_that_records_under_experiment_makes_no_release(home_after: dic
             "training_set": trained.inputs["training_set"],
             "model": trained.inputs["model"],
             "policy": "production",
+            "code": model.code,
         },
         facts={},
     )
