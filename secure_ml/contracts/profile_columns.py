@@ -25,7 +25,7 @@ from secure_ml.contracts.sketches import Numbers, compress, hash_numbers, hash_t
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["KEPT", "SCANNED", "Size", "bare", "merge_columns", "profile_array", "shrink"]
+__all__ = ["KEPT", "SCANNED", "Size", "bare", "merge_columns", "merge_moments", "moments_of", "profile_array", "shrink"]
 
 _NOTHING = Tally((), (), 0)
 _FOREVER = (1 << 63) - 1
@@ -88,9 +88,9 @@ def profile_array(name: str, array: pa.Array) -> ColumnProfile:
     if kind != "other":
         return _profile_numbers(column, _numbers(values))
     if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
-        return replace(column, lengths=_moments(pc.list_value_length(values).to_numpy().astype(np.int64)))
+        return replace(column, lengths=moments_of(pc.list_value_length(values).to_numpy().astype(np.int64)))
     if pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type):
-        return replace(column, lengths=_moments(pc.binary_length(values).to_numpy().astype(np.int64)))
+        return replace(column, lengths=moments_of(pc.binary_length(values).to_numpy().astype(np.int64)))
     return column
 
 
@@ -161,7 +161,7 @@ def _profile_numbers(column: ColumnProfile, numbers: Numbers) -> ColumnProfile:
     column = replace(
         column,
         zeros=int(counts[zero]) if zero < len(values) and values[zero] == 0 else 0,
-        moments=_moments(ordered),
+        moments=moments_of(ordered),
     )
     if len(values) <= EXACT_VALUES:
         return replace(column, tally=_tally(values.tolist(), counts.tolist(), 0))
@@ -188,8 +188,8 @@ def _profile_text(column: ColumnProfile, texts: pa.Array) -> ColumnProfile:
     column = replace(
         column,
         zeros=int(counts[lengths == 0].sum()),
-        lengths=_moments(lengths, counts),
-        tokens=_moments(_tokens(offsets, content), counts),
+        lengths=moments_of(lengths, counts),
+        tokens=moments_of(_tokens(offsets, content), counts),
         first=_cut(ends["min"]),
         last=_cut(ends["max"]),
     )
@@ -234,7 +234,7 @@ def _cut(text: pa.Scalar) -> str:
     return str(text.as_py())[:LONGEST_VALUE]
 
 
-def _moments(values: Numbers, weights: NDArray[np.int64] | None = None) -> Moments:
+def moments_of(values: Numbers, weights: NDArray[np.int64] | None = None) -> Moments:
     """Return the moments of numbers, each counted as often as its weight says."""
     with np.errstate(over="ignore", invalid="ignore"):
         doubles = values.astype(np.float64)
@@ -269,9 +269,9 @@ def merge_columns(a: ColumnProfile, b: ColumnProfile, size: Size) -> ColumnProfi
         nan=a.nan + b.nan,
         negative_infinite=a.negative_infinite + b.negative_infinite,
         positive_infinite=a.positive_infinite + b.positive_infinite,
-        moments=_merge_moments(a.moments, b.moments),
-        lengths=_merge_moments(a.lengths, b.lengths),
-        tokens=_merge_moments(a.tokens, b.tokens),
+        moments=merge_moments(a.moments, b.moments),
+        lengths=merge_moments(a.lengths, b.lengths),
+        tokens=merge_moments(a.tokens, b.tokens),
         first=min((text for text in (a.first, b.first) if text is not None), default=None),
         last=max((text for text in (a.last, b.last) if text is not None), default=None),
         counted=None,
@@ -347,7 +347,7 @@ def _merge_sketches(parts: list[QuantileSketch], dtype: str, points: int) -> Qua
     return _sketch(values, weights, sum(part.error for part in parts), points)
 
 
-def _merge_moments(a: Moments | None, b: Moments | None) -> Moments | None:
+def merge_moments(a: Moments | None, b: Moments | None) -> Moments | None:
     """Source: Chan, Golub and LeVeque 1979, equation 2.1."""
     if a is None or b is None:
         return a or b

@@ -8,6 +8,7 @@ documents: what holds for one holds for the other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
@@ -19,9 +20,11 @@ from secure_ml.errors import PreconditionError
 
 if TYPE_CHECKING:
     import ibis
+    import polars as pl
     import pyarrow as pa
+    from pandera.polars import DataFrameSchema
 
-__all__ = ["merge", "profile_batches", "profile_table"]
+__all__ = ["merge", "profile_batches", "profile_frame", "profile_table"]
 
 _ROWS = 1 << 17
 _THREADS = 2
@@ -74,6 +77,30 @@ def profile_batches(schema: pa.Schema, batches: Iterable[pa.RecordBatch], *, per
         whole.rows,
         tuple(bare(item) if item.name in personal else shrink(item, KEPT) for item in whole.columns),
     )
+
+
+def profile_frame(frame: pl.DataFrame, schema: DataFrameSchema, *, found: Collection[str] = ()) -> Profile:
+    """Profile a frame; of columns that the contract marks as personal, or that were found to be, only counts are kept.
+
+    Args:
+        frame: The rows.
+        schema: The contract; `metadata={"secure_ml": {"personal": True}}` marks a column.
+        found: Columns in which personal data were found.
+    """
+    import polars as pl
+
+    marked = [
+        (name, column.regex)
+        for name, column in schema.columns.items()
+        if ((column.metadata or {}).get("secure_ml") or {}).get("personal")
+    ]
+    personal = [
+        name
+        for name in frame.columns
+        if name in found or any(re.match(marking, name) if regex else name == marking for marking, regex in marked)
+    ]
+    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    return profile_batches(table.schema, table.to_batches(), personal=personal)
 
 
 def merge(a: Profile, b: Profile) -> Profile:

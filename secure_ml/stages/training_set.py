@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
 
+from secure_ml.contracts.profile import render
+from secure_ml.contracts.profiling import profile_frame
 from secure_ml.digests import Digest, Json, canonical_json, digest_of, sha256
 from secure_ml.errors import RejectedError
 from secure_ml.gates import Evidence, find, history, read_subjects, record, require, require_policy
 from secure_ml.installation import Installation
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset_folder
-from secure_ml.stages.validated_dataset import TABLE_FILE
+from secure_ml.stages.validated_dataset import PROFILE_FILE, TABLE_FILE, found_personal
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,6 +40,8 @@ def training_set(installation: Installation, model: GuardedModel) -> Evidence:
     if known is None:
         frames = _split(model, tables)
         files = {name: _render(frame) for name, frame in frames.items()}
+        found = _found_personal(accepted.values())
+        files[PROFILE_FILE] = render(profile_frame(frames[TRAINING_FILE], model.schema, found=found))
         files[_MANIFEST_FILE] = canonical_json(
             {
                 "batches": {batch: accepted[batch].inputs["version"] for batch in tables},
@@ -129,6 +134,12 @@ def _accepted(
         }
     )
     return accepted, refused, tables, cause
+
+
+def _found_personal(accepted: Iterable[Evidence]) -> set[str]:
+    """Return the columns in which the data gate found personal data, in any batch."""
+    findings = [finding for evidence in accepted for finding in cast("list[Json]", evidence.facts["findings"])]
+    return found_personal(cast("list[dict[str, Json]]", findings))
 
 
 def _split_document(model: GuardedModel) -> dict[str, Json]:

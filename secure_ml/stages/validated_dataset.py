@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.checking import check
 from secure_ml.contracts.findings import Report
 from secure_ml.contracts.personal import known_personal, screen_personal
 from secure_ml.contracts.policy import Policy, under_policy
-from secure_ml.contracts.profile import Profile, render
-from secure_ml.contracts.profiling import profile_batches
+from secure_ml.contracts.profile import render
+from secure_ml.contracts.profiling import profile_frame
 from secure_ml.contracts.reading import parse_batch
 from secure_ml.datasets.quarantine import ROWS_FILE, render_quarantine
 from secure_ml.datasets.sifting import Sifted, sift
@@ -27,7 +27,7 @@ from secure_ml.stages.dataset import BATCH_FILE, dataset_folder, taken_in
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["PROFILE_FILE", "TABLE_FILE", "examine", "judge", "validated_dataset", "validation_cause"]
+__all__ = ["PROFILE_FILE", "TABLE_FILE", "examine", "found_personal", "judge", "validated_dataset", "validation_cause"]
 
 TABLE_FILE, PROFILE_FILE = "table.parquet", "profile.json"
 
@@ -89,7 +89,8 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
                 inputs[ROWS_ASIDE] = sha256(refused[ROWS_FILE])
         frame = (kept or report).frame
         if frame is not None:
-            files[PROFILE_FILE] = render(_profile(model, frame, report))
+            found = found_personal(map(asdict, report.findings))
+            files[PROFILE_FILE] = render(profile_frame(frame, model.schema, found=found))
             if kept is not None:
                 buffer = io.BytesIO()
                 frame.write_parquet(buffer, compression="zstd")
@@ -153,13 +154,9 @@ def _given(installation: Installation, model: GuardedModel, batch: str) -> tuple
     return given, read_subjects(given, folder)[BATCH_FILE]
 
 
-def _profile(model: GuardedModel, frame: pl.DataFrame, report: Report) -> Profile:
-    """Profile what goes on, or what was refused; of personal columns, declared or found, only counts are kept."""
-    metadata = {name: column.metadata or {} for name, column in model.schema.columns.items()}
-    personal = {name for name, said in metadata.items() if said.get("secure_ml", {}).get("personal")}
-    personal |= {finding.column for finding in report.findings if finding.code == "personal" and finding.column}
-    table = frame.to_arrow()
-    return profile_batches(table.schema, table.to_batches(), personal=personal & set(frame.columns))
+def found_personal(findings: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the columns in which findings, as evidence holds them, say that there are personal data."""
+    return {finding["column"] for finding in findings if finding.get("code") == "personal" and finding["column"]}
 
 
 def _reasons(report: Report) -> list[str]:

@@ -10,11 +10,13 @@ from typing import Any
 
 import ibis
 import numpy as np
+import pandera.polars as pandera
+import polars as pl
 import pyarrow as pa
 import pytest
 
 from secure_ml.contracts.profile import ColumnProfile, Profile, parse, render
-from secure_ml.contracts.profiling import profile_batches, profile_table
+from secure_ml.contracts.profiling import profile_batches, profile_frame, profile_table
 from secure_ml.digests import canonical_json
 from secure_ml.errors import MalformedError, PreconditionError
 
@@ -130,6 +132,23 @@ def test_a_personal_column_keeps_counts_only() -> None:
     assert number.distinct is not None
     assert abs(number.distinct - 2000) < 200
     assert parse(render(profile)) == profile
+
+
+def test_columns_that_a_contract_marks_or_a_screen_found_are_personal() -> None:
+    mark = {"secure_ml": {"personal": True}}
+    schema = pandera.DataFrameSchema(
+        {
+            "a": pandera.Column(str, metadata=mark),
+            "b_.*": pandera.Column(str, regex=True, metadata=mark),
+            "c": pandera.Column(str),
+            "d": pandera.Column(str, metadata={"secure_ml": {"personal": False}}),
+        }
+    )
+    frame = pl.DataFrame({name: ["Ada", None] for name in ("a", "b_1", "b_2", "c", "d")})
+    profile = profile_frame(frame, schema, found=["c"])
+    assert [column.name for column in profile.columns if column.personal] == ["a", "b_1", "b_2", "c"]
+    assert b"Ada" in render(profile_frame(frame, schema))
+    assert all(column.dtype == "string" for column in profile.columns)
 
 
 def test_a_personal_column_that_is_not_there_is_refused() -> None:
