@@ -16,10 +16,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from secure_ml.errors import MalformedError, PreconditionError, RejectedError, UnavailableError
 
-__all__ = ["Home", "read_file", "read_folder"]
+__all__ = ["Home", "open_file", "read_file", "read_folder"]
 
 _MAX_BYTES = 2 << 30
 
@@ -31,28 +32,40 @@ def read_file(path: Path, *, max_bytes: int = _MAX_BYTES) -> bytes:
         MalformedError: A link, a folder, a FIFO, a device, or larger than `max_bytes`.
         UnavailableError: Missing or unreadable.
     """
-    kind = "regular file"
     try:
-        kind = _kind(path.lstat().st_mode)
-        if kind != "regular file":
-            raise MalformedError(f"{path.name}: expected a regular file, found a {kind}")
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as stream:
-            found = os.fstat(stream.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise MalformedError(f"{path.name}: expected a regular file, found a {_kind(found.st_mode)}")
-            if found.st_size > max_bytes:
-                raise MalformedError(
-                    f"{path.name}: {found.st_size} bytes, at most {max_bytes} are read; split the file"
-                )
+        with open_file(path) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size > max_bytes:
+                raise MalformedError(f"{path.name}: {size} bytes, at most {max_bytes} are read; split the file")
             content = stream.read(max_bytes + 1)
-    except FileNotFoundError:
-        raise UnavailableError(f"{path.name}: no such file in {path.parent}") from None
     except OSError as error:
         raise UnavailableError(f"{path.name}: cannot be read ({error.strerror})") from None
     if len(content) > max_bytes:
         raise MalformedError(f"{path.name}: more than {max_bytes} bytes; split the file")
     return content
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file for reading; the caller closes it.
+
+    Raises:
+        MalformedError: A link, a folder, a FIFO or a device.
+        UnavailableError: Missing or unreadable.
+    """
+    try:
+        kind = _kind(path.lstat().st_mode)
+        if kind != "regular file":
+            raise MalformedError(f"{path.name}: expected a regular file, found a {kind}")
+        stream = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    except FileNotFoundError:
+        raise UnavailableError(f"{path.name}: no such file in {path.parent}") from None
+    except OSError as error:
+        raise UnavailableError(f"{path.name}: cannot be read ({error.strerror})") from None
+    found = os.fstat(stream.fileno())
+    if not stat.S_ISREG(found.st_mode):
+        stream.close()
+        raise MalformedError(f"{path.name}: expected a regular file, found a {_kind(found.st_mode)}")
+    return stream
 
 
 def read_folder(path: Path, *, max_bytes: int = _MAX_BYTES) -> dict[str, bytes]:

@@ -1,0 +1,280 @@
+"""A contract's columns bound to those of one table: which are there, of which type, and what that alone says.
+
+Findings about the shape of a table (a column that is missing, new, out of order or of another type) need no scan.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from secure_ml.contracts.expressions import Cell, Unportable, literal
+from secure_ml.contracts.findings import Finding, ReasonCode
+from secure_ml.contracts.rules import ContractColumn, Rule, Rules, Tier
+from secure_ml.contracts.text_files import MAX_NAME
+from secure_ml.contracts.typing_text import typed
+from secure_ml.errors import PreconditionError
+
+if TYPE_CHECKING:
+    import ibis
+    import polars as pl
+
+__all__ = ["Bound", "bind"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A contract over one table.
+
+    Attributes:
+        table: The table, its columns typed where it is text.
+        cells: Each declared column that is there.
+        rules: The rules that are to be run, patterns over column names resolved.
+        declared: The declared columns that are there, in the contract's order.
+        whole: Columns that pandera has to judge as a whole, and why.
+        shape: Findings that need no scan; their row counts are filled in later.
+        names: The columns that the file has, without those that the contract leaves out.
+        dtypes: All columns of the file, as Polars would read them.
+        keys: Column to the name that its typed values have in `table`.
+        free: What no column's name begins with.
+    """
+
+    table: ibis.Table
+    cells: Mapping[str, Cell]
+    rules: tuple[Rule, ...]
+    declared: tuple[ContractColumn, ...]
+    whole: Mapping[str, str]
+    shape: tuple[Finding, ...]
+    names: tuple[str, ...]
+    dtypes: Mapping[str, pl.DataType]
+    keys: Mapping[str, str]
+    free: str
+
+
+def bind(
+    table: ibis.Table,
+    dtypes: Mapping[str, pl.DataType],
+    rules: Rules,
+    *,
+    text: bool,
+    environment: str | None,
+) -> Bound:
+    """Bind a contract to a table.
+
+    Args:
+        table: Any engine's.
+        dtypes: Its columns as Polars would read them.
+        rules: The contract.
+        text: Whether its columns are text that is yet to be typed.
+        environment: Where the table comes from; None leaves environments out of the question.
+
+    Raises:
+        PreconditionError: A declared type has no text, or no column matches a pattern that cannot be read.
+    """
+    shape: list[Finding] = []
+    columns, kept = _resolve(rules, list(dtypes))
+    here: list[ContractColumn] = []
+    for column in columns:
+        wanted = environment is None or not column.environments or environment in column.environments
+        tier = _tier(kept, column.name, rules.tier)
+        if not wanted:
+            if column.name in dtypes:
+                shape.append(
+                    _said(
+                        column.name,
+                        f"column_absent({column.name})",
+                        "new_column",
+                        tier,
+                        "column must be absent in " + str(environment),
+                    )
+                )
+            kept = [rule for rule in kept if rule.column != column.name]
+        elif column.name in dtypes:
+            here.append(column)
+        else:
+            if column.required or (environment is not None and column.environments):
+                shape.append(
+                    _said(column.name, f"column_present({column.name})", "missing_column", tier, "column is missing")
+                )
+            kept = [rule for rule in kept if rule.column != column.name]
+    shape += _extra(rules, columns, list(dtypes))
+    shape += _order(rules, here, list(dtypes))
+    cells, whole = _cells(table, dtypes, here, text=text)
+    free = _free_prefix(dtypes)
+    base, cells, keys = _computed(table, cells, free)
+    left: list[Rule] = []
+    for rule in kept:
+        if rule.kind == "column_present":
+            continue
+        if rule.kind == "type" and not text:
+            shape += _wrong_type(rule, here, dtypes, rules.pandas)
+            continue
+        if rule.column not in whole:
+            left.append(rule)
+    names = tuple(column.name for column in here) if rules.strict == "filter" else tuple(dtypes)
+    return Bound(base, cells, tuple(left), tuple(here), whole, tuple(shape), names, dict(dtypes), keys, free)
+
+
+def _said(column: str | None, rule: str, code: ReasonCode, tier: Tier, sentence: str) -> Finding:
+    where = f"{column}: " if column is not None else ""
+    return Finding(column, rule, 0, 0, tier, f"{where}{sentence}", code, "compiled")
+
+
+def _tier(rules: list[Rule], column: str, tier: Tier) -> Tier:
+    return next((rule.tier for rule in rules if rule.column == column and rule.check is None), tier)
+
+
+def _resolve(rules: Rules, names: list[str]) -> tuple[list[ContractColumn], list[Rule]]:
+    """Put the columns that a pattern matches in its place; a declared column is left to its own rules."""
+    declared = {column.name for column in rules.columns if not column.regex}
+    columns: list[ContractColumn] = []
+    made: list[Rule] = list(rules.of(None))
+    for column in rules.columns:
+        matched = [column.name]
+        if column.regex:
+            try:
+                pattern = re.compile(column.name.removeprefix("^").removesuffix("$"))
+            except re.error:
+                raise PreconditionError(f"contract: {column.name[:MAX_NAME]} is no pattern over column names") from None
+            matched = [name for name in names if pattern.fullmatch(name) and name not in declared] or matched
+        columns += [replace(column, name=name, regex=False) for name in matched]
+        made += [replace(rule, column=name) for name in matched for rule in rules.of(column.name)]
+    return columns, made
+
+
+def _extra(rules: Rules, columns: list[ContractColumn], names: list[str]) -> list[Finding]:
+    if rules.strict is not True:
+        return []
+    known = {column.name for column in columns}
+    return [
+        Finding(
+            None,
+            "no_extra_column",
+            0,
+            0,
+            rules.tier,
+            f"{name[:MAX_NAME]!r}: column is not in the contract",
+            "new_column",
+            "compiled",
+        )
+        for name in names
+        if name not in known
+    ]
+
+
+def _order(rules: Rules, here: list[ContractColumn], names: list[str]) -> list[Finding]:
+    if not rules.ordered:
+        return []
+    expected = [column.name for column in here]
+    found = [name for name in names if name in set(expected)]
+    for want, have in zip(expected, found, strict=True):
+        if want != have:
+            return [_said(have, "column_ordered", "column_order", rules.tier, "column is out of order")]
+    return []
+
+
+def _wrong_type(
+    rule: Rule, here: list[ContractColumn], dtypes: Mapping[str, pl.DataType], pandas: bool
+) -> list[Finding]:
+    column = next(item for item in here if item.name == rule.column)
+    actual = dtypes[column.name]
+    if _matches(column, actual, pandas):
+        return []
+    said = f"column is of type {actual}, expected {column.dtype}"
+    return [_said(column.name, rule.name, "wrong_type", rule.tier, said)]
+
+
+def _matches(column: ContractColumn, actual: pl.DataType, pandas: bool) -> bool:
+    import polars as pl
+    from pandera.api.polars.types import PolarsData
+
+    if column.coerce and _coerced(actual, column.dtype.type):
+        return True
+    if pandas:  # pandas has one kind of text, and its unit of time is not part of what people declare
+        wanted = column.dtype.type
+        if isinstance(wanted, pl.Datetime) and isinstance(actual, pl.Datetime):
+            return (wanted.time_zone is None) == (actual.time_zone is None)
+        if wanted == pl.Categorical and actual == pl.String:
+            return True
+    frame = pl.LazyFrame(schema={column.name: actual})
+    return bool(column.dtype.check(actual, PolarsData(frame, column.name)))
+
+
+def _coerced(actual: pl.DataType, wanted: Any) -> bool:
+    """Whether a cast loses nothing and cannot fail, so that the column can be judged as it stands."""
+    import polars as pl
+
+    widths = {pl.Int8: 8, pl.Int16: 16, pl.Int32: 32, pl.Int64: 64}
+    if actual == wanted:
+        return True
+    signed = next((bits for kind, bits in widths.items() if actual == kind), None)
+    to = next((bits for kind, bits in widths.items() if wanted == kind), None)
+    if signed and to:
+        return to >= signed
+    return bool(signed and signed <= 32 and wanted == pl.Float64) or (actual == pl.Float32 and wanted == pl.Float64)
+
+
+def _cells(
+    table: ibis.Table, dtypes: Mapping[str, pl.DataType], here: list[ContractColumn], *, text: bool
+) -> tuple[dict[str, Cell], dict[str, str]]:
+    """Return each declared column as the rules see it, and those that pandera has to judge as a whole."""
+    cells: dict[str, Cell] = {}
+    whole: dict[str, str] = {}
+    for column in here:
+        actual, value, wanted = dtypes[column.name], table[column.name], _native(column)
+        if text:
+            cell = typed(column.name, value, wanted)
+        elif column.coerce and wanted is not None and actual != wanted:
+            if not _coerced(actual, wanted):
+                whole[column.name] = f"it is coerced from {actual} to {column.dtype}"
+                continue
+            cell = Cell(column.name, wanted, value.cast(str(wanted).lower()), value.isnull())
+        else:
+            cell = Cell(column.name, actual, value, value.isnull())
+        if column.default is not None:
+            try:
+                filled = literal(column.default, cell.dtype)
+            except Unportable:
+                whole[column.name] = "its default is of another type"
+                continue
+            empty = cell.value.isnull() | cell.value.isnan() if cell.dtype.is_float() else cell.value.isnull()
+            cell = replace(cell, value=empty.ifelse(filled, cell.value))
+        cells[column.name] = cell
+    return cells, whole
+
+
+def _computed(
+    table: ibis.Table, cells: Mapping[str, Cell], free: str
+) -> tuple[ibis.Table, dict[str, Cell], dict[str, str]]:
+    """Compute once, as columns of a table of its own, what is not a column as it stands."""
+    changed = {
+        name: f"{free}{index}" for index, (name, cell) in enumerate(cells.items()) if not cell.value.equals(table[name])
+    }
+    base = table.mutate(**{key: cells[name].value for name, key in changed.items()}) if changed else table
+    keys = {name: changed.get(name, name) for name in table.columns}
+    made: dict[str, Cell] = {}
+    for name, cell in cells.items():
+        value, text = base[keys[name]], base[name]
+        if cell.wrong is None:
+            made[name] = replace(cell, value=value, missing=value.isnull())
+        else:
+            missing = text.isnull() & value.isnull()
+            made[name] = replace(cell, value=value, missing=missing, wrong=value.isnull() & text.notnull())
+    return base, made, keys
+
+
+def _free_prefix(names: Collection[str]) -> str:
+    return next(
+        prefix
+        for prefix in (f"t{count}_" for count in range(len(names) + 1))
+        if not any(n.startswith(prefix) for n in names)
+    )
+
+
+def _native(column: ContractColumn) -> Any:
+    if column.dtype is None:
+        return None
+    native = column.dtype.type
+    return native() if isinstance(native, type) else native

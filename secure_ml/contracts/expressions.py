@@ -1,0 +1,262 @@
+"""One rule over one column as an ibis expression that DuckDB and Spark both run, with the meaning it has in Polars.
+
+Only what is known to mean the same is compiled: a comparison of a column with a figure of its own kind. Polars ignores
+a missing cell in every comparison, takes NaN for the greatest number and equal to itself, and so do both engines. Where
+Polars would first change a type (Decimal with a float, a time with another unit or zone, a category), the rule falls
+back. A float is never written as a number into the query, where DuckDB would read a decimal: it is cast from text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from secure_ml.contracts.checks import COMPARISONS
+from secure_ml.contracts.patterns import portable
+from secure_ml.contracts.rules import Rule
+from secure_ml.errors import PreconditionError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["Cell", "Part", "Unportable", "compare_columns", "failing_parts", "literal", "passes"]
+
+_ORDERED: dict[str, tuple[str, str, str]] = {
+    "greater_than": ("gt", "min_value", "not above"),
+    "greater_than_or_equal_to": ("ge", "min_value", "below"),
+    "less_than": ("lt", "max_value", "not below"),
+    "less_than_or_equal_to": ("le", "max_value", "above"),
+    "equal_to": ("eq", "value", "not equal to"),
+    "not_equal_to": ("ne", "value", "equal to"),
+}
+_LISTS = {"isin": "allowed_values", "notin": "forbidden_values"}
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "gt": lambda left, right: left > right,
+    "ge": lambda left, right: left >= right,
+    "lt": lambda left, right: left < right,
+    "le": lambda left, right: left <= right,
+    "eq": lambda left, right: left == right,
+    "ne": lambda left, right: left != right,
+}
+
+
+class Unportable(Exception):  # noqa: N818 - a reason, caught by the compiler
+    """A rule does not mean the same in every engine over this type; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One column, as the rules see it.
+
+    Attributes:
+        name: The column.
+        dtype: As Polars would hold it.
+        value: An ibis value.
+        missing: An ibis boolean: the cell is missing.
+        wrong: An ibis boolean: the text is not of the declared type. None where the column is typed.
+    """
+
+    name: str
+    dtype: pl.DataType
+    value: Any
+    missing: Any
+    wrong: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One way in which rows fail a rule: what to say, and which rows, as an ibis boolean."""
+
+    said: str
+    fails: Any
+
+
+def literal(value: Any, dtype: pl.DataType, *, exact: bool = False) -> Any:
+    """Return a figure of a rule as an ibis value that compares with a column of type `dtype` as in Polars.
+
+    Args:
+        value: From the contract.
+        dtype: The column's.
+        exact: Whether a whole number does not stand for a float, nor the other way round, as in `isin`.
+
+    Raises:
+        Unportable: The two do not compare the same way everywhere.
+    """
+    import ibis
+    import polars as pl
+
+    match value:
+        case bool() if dtype == pl.Boolean:
+            return ibis.literal(value)
+        case bool():
+            pass
+        case int() if dtype.is_integer() and -(2**63) <= value < 2**63:
+            return ibis.literal(value)
+        case float() if dtype.is_integer() and not exact:
+            return _float(value, "float64")
+        case int() | float() if dtype.is_float() and not (exact and isinstance(value, int)) and abs(value) < 2**63:
+            return _float(float(value), "float32" if dtype == pl.Float32 else "float64")
+        case float() if dtype.is_float():
+            return _float(value, "float32" if dtype == pl.Float32 else "float64")
+        case str() if dtype == pl.String and "\x00" not in value:
+            return ibis.literal(value)
+        case datetime() if isinstance(dtype, pl.Datetime) and dtype.time_unit == "us":
+            if dtype.time_zone is None and value.tzinfo is None:
+                return ibis.literal(value)
+        case date() if dtype == pl.Date and not isinstance(value, datetime):
+            return ibis.literal(value)
+        case int() | Decimal() if isinstance(dtype, pl.Decimal):
+            return _decimal(Decimal(value), dtype)
+    raise Unportable(f"a {type(value).__name__} does not compare the same way with {dtype} in every engine")
+
+
+def _float(value: float, kind: str) -> Any:
+    import ibis
+    import numpy as np
+
+    if kind == "float32":
+        with np.errstate(over="ignore"):
+            value = float(np.float32(value))
+    text = repr(value) if math.isfinite(value) else "NaN" if math.isnan(value) else f"{'-' * (value < 0)}Infinity"
+    return ibis.literal(text).cast(kind)
+
+
+def _decimal(value: Decimal, dtype: pl.Decimal) -> Any:
+    import ibis
+
+    scale, precision = dtype.scale, dtype.precision or 38
+    if not value.is_finite() or value != round(value, scale) or abs(value) >= Decimal(10) ** (precision - scale):
+        raise Unportable(f"the figure is not one of {dtype}")
+    return ibis.literal(str(round(value, scale))).cast(f"decimal({precision}, {scale})")
+
+
+def _number(cell: Cell, value: Any) -> Any:
+    """Return the column, as a float where Polars compares it as one."""
+    return cell.value.cast("float64") if isinstance(value, float) and cell.dtype.is_integer() else cell.value
+
+
+def _text(cell: Cell) -> Any:
+    import polars as pl
+
+    if cell.dtype != pl.String:
+        raise Unportable(f"a rule of text does not run over {cell.dtype}")
+    return cell.value
+
+
+def _listed(cell: Cell, values: Any) -> Any:
+    given = [value for value in values if value is not None]
+    if not given:
+        raise Unportable("the list is empty")
+    return cell.value.isin([literal(value, cell.dtype, exact=True) for value in given])
+
+
+def _length(cell: Cell, given: Mapping[str, Any]) -> Any:
+    length = _text(cell).length()
+    exact, low, high = given.get("exact_value"), given.get("min_value"), given.get("max_value")
+    if exact is not None:
+        return length == int(exact)
+    if low is None:
+        return length <= high
+    return length >= low if high is None else (length >= low) & (length <= high)
+
+
+def passes(rule: Rule, cell: Cell) -> Any:
+    """Return the ibis boolean that a row satisfies a rule of one column; null where the cell is missing.
+
+    Raises:
+        Unportable: The rule does not compile over this type.
+    """
+    given = rule.parameters
+    if rule.kind in _ORDERED:
+        operator, key, _ = _ORDERED[rule.kind]
+        return _COMPARE[operator](_number(cell, given[key]), literal(given[key], cell.dtype))
+    match rule.kind:
+        case "in_range":
+            low, high = _range(rule, cell)
+            return low & high
+        case "isin":
+            return _listed(cell, given["allowed_values"])
+        case "notin":
+            return ~_listed(cell, given["forbidden_values"])
+        case "str_matches":
+            pattern = getattr(given["pattern"], "pattern", given["pattern"])
+            return _search(_text(cell), pattern if pattern.startswith("^") else f"^{pattern}")
+        case "str_contains":
+            return _search(_text(cell), getattr(given["pattern"], "pattern", given["pattern"]))
+        case "str_startswith":
+            return _text(cell).startswith(given["string"])
+        case "str_endswith":
+            return _text(cell).endswith(given["string"])
+        case "str_length":
+            return _length(cell, given)
+    raise Unportable("it is not a rule of each row")
+
+
+def _search(text: Any, pattern: str) -> Any:
+    try:
+        return text.re_search(portable(pattern))
+    except PreconditionError as error:
+        raise Unportable(str(error)) from None
+
+
+def _range(rule: Rule, cell: Cell) -> tuple[Any, Any]:
+    given = rule.parameters
+    low, high = given["min_value"], given["max_value"]
+    above = _COMPARE["ge" if given.get("include_min", True) else "gt"](_number(cell, low), literal(low, cell.dtype))
+    below = _COMPARE["le" if given.get("include_max", True) else "lt"](_number(cell, high), literal(high, cell.dtype))
+    return above, below
+
+
+def failing_parts(rule: Rule, cell: Cell) -> tuple[Part, ...]:
+    """Return in which ways rows fail a rule of one column, said in plain words; no row is in two.
+
+    Raises:
+        Unportable: The rule does not compile over this type.
+    """
+    given = rule.parameters
+    if rule.kind == "not_nullable":
+        missing = cell.missing | cell.value.isnan() if cell.dtype.is_float() and cell.wrong is None else cell.missing
+        return (Part("null", missing),)
+    if rule.kind == "type" and cell.wrong is not None:
+        kind = "numbers" if cell.dtype.is_numeric() else f"of type {cell.dtype}"
+        return (Part(f"not {kind}", cell.wrong),)
+    if rule.kind == "in_range" and rule.ignore_na:
+        low, high = _range(rule, cell)
+        return (Part(f"below {given['min_value']}", ~low), Part(f"above {given['max_value']}", low & ~high))
+    passed = passes(rule, cell)
+    fails = ~passed if rule.ignore_na else ~passed.fill_null(False)
+    if rule.kind in _ORDERED:
+        _, key, words = _ORDERED[rule.kind]
+        return (Part(f"{words} {given[key]}", fails),)
+    if rule.kind == "isin":
+        return (Part(f"outside the {len(given['allowed_values'])} allowed values", fails),)
+    if rule.kind == "notin":
+        return (Part(f"among the {len(given['forbidden_values'])} forbidden values", fails),)
+    return (Part(rule.description or f"do not satisfy {rule.kind}", fails),)
+
+
+def compare_columns(rule: Rule, left: Cell, right: Cell) -> Part:
+    """Return which rows break `columns_compare`.
+
+    Raises:
+        Unportable: The two types do not compare the same way everywhere.
+    """
+    import polars as pl
+
+    a, b = left.dtype, right.dtype
+    plain = (
+        (a == b and (a.is_numeric() or a in (pl.String, pl.Boolean, pl.Date) or isinstance(a, pl.Datetime)))
+        or (a.is_signed_integer() and b.is_signed_integer())
+        or (pl.Float64 in (a, b) and (a.is_integer() or b.is_integer()))
+    )
+    if not plain:
+        raise Unportable(f"{a} and {b} do not compare the same way in every engine")
+    values = [
+        cell.value.cast("float64") if cell.dtype.is_integer() and pl.Float64 in (a, b) else cell.value
+        for cell in (left, right)
+    ]
+    return Part(rule.description or "do not satisfy", ~_COMPARE[COMPARISONS[rule.parameters["operator"]]](*values))

@@ -1,0 +1,368 @@
+"""A file as an ibis table: by content, not by name; nothing is guessed, nothing repaired, nothing read as a whole.
+
+DuckDB reads it, in memory and shut in: no extension is loaded or fetched, only this one file (and a folder for
+spilling) can be opened, the configuration is locked, memory is limited. The file is opened once without following links, and the
+engine is given the open descriptor, so no name ever stands in a query.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import weakref
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+
+from secure_ml.contracts.text_files import MAX_COLUMNS, column_names, inspect_text, refuse_names
+from secure_ml.errors import MalformedError, SecureMLError
+from secure_ml.home import open_file
+
+if TYPE_CHECKING:
+    import duckdb
+    import ibis
+    import polars as pl
+
+__all__ = ["dtypes_of", "fetch", "fetch_polars", "is_text", "open_table", "table_of"]
+
+_MEMORY = "600MB"
+_MAX_SPILL = "50GB"
+_NAME = "batch"
+_MAX_RATIO = 1000
+_FREE_CELLS = 1 << 30
+
+Kind = Literal["Parquet", "Arrow", "JSON lines", "CSV"]
+_FOREIGN = {
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"SQLite format 3": "SQLite",
+    b"\x89PNG": "a PNG image",
+    b"\x89HDF": "HDF5",
+    b"%PDF": "PDF",
+    b"ORC": "ORC",
+    b"Obj\x01": "Avro",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What is known of a table beyond what the engine tells.
+
+    Attributes:
+        where: What to call the file in an error.
+        text: Whether all columns are text that is yet to be typed.
+        dtypes: The columns as Polars would read them, None where the engine's own types say all.
+    """
+
+    where: str
+    text: bool
+    dtypes: Mapping[str, pl.DataType] | None = None
+
+
+def open_table(path: Path, *, columns: Sequence[str] | None = None, null: Collection[str] = ("",)) -> ibis.Table:
+    """Open a Parquet, Arrow IPC, JSON lines or CSV file as a table of an engine of its own.
+
+    Args:
+        path: A regular file.
+        columns: The columns of a CSV file that has no line of names; a first line that holds any of them is one.
+            None where the first line holds the names.
+        null: The cells of a CSV file that stand for a missing value.
+
+    Returns:
+        Columns of a CSV or JSON lines file are all text, stripped in CSV; `check_table` types them after the contract.
+
+    Raises:
+        MalformedError: It is no such file, or one that decodes to a great deal more than it holds.
+        UnavailableError: Missing or unreadable.
+    """
+    stream = open_file(path)
+    try:
+        kind = _kind(stream, path.name)
+        con = _connect(f"/proc/self/fd/{stream.fileno()}")
+        given = _READERS[kind](con, stream, path.name, columns, null)
+    except BaseException:
+        stream.close()
+        raise
+    return _as_table(con, given, stream)
+
+
+def table_of(frame: pl.DataFrame, *, where: str = "table", text: bool = False) -> ibis.Table:
+    """Return a frame in memory as a table of an engine of its own.
+
+    Args:
+        frame: Any columns.
+        where: What to call it in an error.
+        text: Whether its columns are text that is yet to be typed.
+    """
+    con = _connect(None)
+    con.register(_NAME, frame.to_arrow())
+    return _as_table(con, _Opened(where, text, dict(frame.schema)), frame)
+
+
+def _as_table(con: duckdb.DuckDBPyConnection, opened: _Opened, source: Any) -> ibis.Table:
+    import ibis
+
+    backend = ibis.duckdb.from_connection(con)
+    con.execute("SET lock_configuration=true")
+    backend._secure_ml = opened, source  # the source stays open as long as the engine lives
+    return backend.table(_NAME)
+
+
+def _opened(table: ibis.Table) -> _Opened | None:
+    known = getattr(table.get_backend(), "_secure_ml", None)
+    return known[0] if known is not None and table.op().name == _NAME else None
+
+
+def is_text(table: ibis.Table) -> bool:
+    """Whether the columns of a table are text that is yet to be typed."""
+    known = _opened(table)
+    return known is not None and known.text
+
+
+def dtypes_of(table: ibis.Table) -> dict[str, pl.DataType]:
+    """Return the columns of a table as Polars would read them."""
+    known = _opened(table)
+    if known is not None and known.dtypes is not None:
+        return dict(known.dtypes)
+    return {name: _polars(dtype) for name, dtype in table.schema().items()}
+
+
+def _polars(dtype: Any) -> pl.DataType:
+    import polars as pl
+    from ibis.common.exceptions import IbisError
+
+    try:
+        made: pl.DataType = dtype.to_polars()
+    except (NotImplementedError, IbisError, KeyError):
+        return pl.Unknown()
+    return made
+
+
+def fetch(expression: ibis.Table) -> list[dict[str, Any]]:
+    """Run a query whose result is small.
+
+    Raises:
+        MalformedError: The file cannot be read to its end, or needs more memory than the engine may take.
+    """
+    import duckdb
+
+    try:
+        rows: list[dict[str, Any]] = expression.to_pyarrow().to_pylist()
+    except duckdb.Error as error:
+        known = _find_opened(expression)
+        raise _said(error, known.where if known else "table") from None
+    return rows
+
+
+def fetch_polars(table: ibis.Table, columns: Mapping[str, tuple[str, pl.DataType]]) -> pl.DataFrame:
+    """Read columns into memory.
+
+    Args:
+        table: The table.
+        columns: Name in the result to the column in the table and its type.
+
+    Raises:
+        MalformedError: The file cannot be read to its end, or needs more memory than the engine may take.
+    """
+    import duckdb
+    import polars as pl
+
+    picked = table.select(**{f"c{index}": table[key] for index, (key, _) in enumerate(columns.values())})
+    try:
+        frame = pl.from_arrow(picked.to_pyarrow())
+    except duckdb.Error as error:
+        known = _find_opened(picked)
+        raise _said(error, known.where if known else "table") from None
+    return pl.DataFrame(frame).select(
+        pl.col(f"c{index}").cast(dtype).alias(name) for index, (name, (_, dtype)) in enumerate(columns.items())
+    )
+
+
+def _find_opened(expression: ibis.Table) -> _Opened | None:
+    known = getattr(expression.get_backend(), "_secure_ml", None)
+    return known[0] if known is not None else None
+
+
+def _said(error: duckdb.Error, where: str) -> SecureMLError:
+    """Say what the engine found, without the cells that it quotes."""
+    import re
+
+    import duckdb
+
+    text = str(error)
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return MalformedError(f"{where}: needs more than {_MEMORY} of memory to be read; split the file")
+    line = re.search(r"CSV Error on Line: (\d+)", text)
+    at = f", line {line[1]}" if line else ""
+    width = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", text)
+    if width:
+        return MalformedError(f"{where}{at}: expected {width[1]} columns, found {width[2]}")
+    if "unterminated quote" in text or "state machine" in text:
+        return MalformedError(f"{where}{at}: expected CSV, found a quote that does not close or is out of place")
+    if "Maximum line size" in text:
+        return MalformedError(f"{where}{at}: a line that is too long")
+    return MalformedError(f"{where}{at}: cannot be read to its end ({type(error).__name__}); send the whole file again")
+
+
+def _connect(path: str | None) -> duckdb.DuckDBPyConnection:
+    import duckdb
+
+    folder = tempfile.mkdtemp(prefix="secure-ml-")
+    con = duckdb.connect(
+        ":memory:",
+        config={
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "allow_community_extensions": "false",
+            "allow_persistent_secrets": "false",
+            "memory_limit": _MEMORY,
+            "max_temp_directory_size": _MAX_SPILL,
+            "temp_directory": folder,
+            "threads": str(len(os.sched_getaffinity(0))),
+        },
+    )
+    weakref.finalize(con, _remove, folder)
+    con.execute("SET python_enable_replacements=false")
+    if path is not None:
+        con.execute(f"SET allowed_paths=[{_quote(path)}]")
+    con.execute("SET enable_external_access=false")
+    return con
+
+
+def _remove(folder: str) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _kind(stream: BinaryIO, where: str) -> Kind:
+    head = stream.read(4096)
+    stream.seek(0)
+    if not head:
+        raise MalformedError(f"{where}: empty file, expected Parquet, Arrow IPC, JSON lines or CSV")
+    for magic, kind in _FOREIGN.items():
+        if head.startswith(magic):
+            raise MalformedError(f"{where}: expected Parquet, Arrow IPC, JSON lines or CSV, found {kind}")
+    if head.startswith(b"PAR1"):
+        return "Parquet"
+    if head.startswith(b"ARROW1"):
+        return "Arrow"
+    return "JSON lines" if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else "CSV"
+
+
+def _parquet(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: Any, __: Any) -> _Opened:
+    import duckdb
+    import polars as pl
+
+    source = f"/proc/self/fd/{stream.fileno()}"
+    size = os.fstat(stream.fileno()).st_size
+    try:
+        dtypes = pl.read_parquet_schema(source)
+        refuse_names(list(dtypes), where)
+        found = con.execute(
+            "SELECT coalesce(sum(greatest(num_values, total_uncompressed_size)), 0) FROM parquet_metadata(?)", [source]
+        ).fetchone()
+        decoded = int(found[0]) if found else 0
+        if decoded > _FREE_CELLS and decoded > size * _MAX_RATIO:
+            raise MalformedError(
+                f"{where}: decodes to more than {_MAX_RATIO} times its {size} bytes; a bomb is not read"
+            )
+        con.read_parquet(source).create_view(_NAME)
+    except (duckdb.Error, pl.exceptions.PolarsError, OSError) as error:
+        raise MalformedError(f"{where}: expected Parquet, it cannot be read ({type(error).__name__})") from None
+    return _Opened(where, text=False, dtypes=dtypes)
+
+
+def _arrow(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: Any, __: Any) -> _Opened:
+    import polars as pl
+    import pyarrow as pa
+    import pyarrow.dataset
+
+    path = f"/proc/self/fd/{stream.fileno()}"
+    try:
+        dtypes = pl.read_ipc_schema(path)
+        refuse_names(list(dtypes), where)
+        con.register(_NAME, pyarrow.dataset.dataset(path, format="ipc"))
+    except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
+        raise MalformedError(f"{where}: expected Arrow IPC, it cannot be read ({type(error).__name__})") from None
+    return _Opened(where, text=False, dtypes=dtypes)
+
+
+def _json(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: Any, __: Any) -> _Opened:
+    import duckdb
+
+    inspect_text(stream, where, quoted=False)
+    source = f"/proc/self/fd/{stream.fileno()}"
+    try:
+        names = [
+            row[0]
+            for row in con.execute(
+                "SELECT key, min(at) AS first FROM (SELECT unnest(json_keys(json)) AS key, row_number() OVER () AS at "
+                "FROM read_ndjson_objects(?, maximum_object_size=1048576)) GROUP BY key ORDER BY first LIMIT ?",
+                [source, MAX_COLUMNS + 1],
+            ).fetchall()
+        ]
+        refuse_names(names, where)
+        shape = ", ".join(f"{_quote(name)}: 'VARCHAR'" for name in names)
+        con.execute(
+            f"CREATE VIEW {_NAME} AS SELECT * FROM read_json({_quote(source)}, format='newline_delimited', "
+            f"columns={{{shape}}}, maximum_object_size=1048576)"
+        )
+    except duckdb.Error as error:
+        raise MalformedError(
+            f"{where}: expected one JSON object a line, it cannot be read ({type(error).__name__})"
+        ) from None
+    return _Opened(where, text=True)
+
+
+def _csv(
+    con: duckdb.DuckDBPyConnection,
+    stream: BinaryIO,
+    where: str,
+    columns: Sequence[str] | None,
+    null: Collection[str],
+) -> _Opened:
+    import duckdb
+
+    inspect_text(stream, where, quoted=True)
+    stream.seek(0)
+    first = column_names(stream, where)
+    header = columns is None or bool(set(first) & set(columns))
+    names = first if header else list(columns or ())
+    refuse_names(names, where)
+    source = _quote(f"/proc/self/fd/{stream.fileno()}")
+    shape = ", ".join(f"{_quote(f'c{index}')}: 'VARCHAR'" for index in range(len(names)))
+    missing = ", ".join(_quote(text.strip()) for text in null)
+    cells = ", ".join(
+        f"CASE WHEN trim(c{index}, {_SPACE}) IN ({missing}) THEN NULL ELSE trim(c{index}, {_SPACE}) END "
+        f"AS {_identifier(name)}"
+        if missing
+        else f"trim(c{index}, {_SPACE}) AS {_identifier(name)}"
+        for index, name in enumerate(names)
+    )
+    try:
+        con.execute(
+            f"CREATE VIEW {_NAME} AS SELECT {cells} FROM read_csv({source}, auto_detect=false, delim=',', quote='\"', "
+            f"escape='\"', comment='', header={str(header).lower()}, columns={{{shape}}}, strict_mode=true, "
+            "null_padding=false, ignore_errors=false, max_line_size=2097152, "
+            "nullstr=[], allow_quoted_nulls=false)"
+        )
+    except duckdb.Error as error:
+        raise _said(error, where) from None
+    return _Opened(where, text=True)
+
+
+_SPACE = "E' \\t\\r\\n\\f\\v'"
+_READERS = {"Parquet": _parquet, "Arrow": _arrow, "JSON lines": _json, "CSV": _csv}

@@ -1,0 +1,77 @@
+"""Cells of text as values of the contract's types: what counts as a number, a time, a truth. Nothing is repaired.
+
+number      [+-] digits [. digits] [e [+-] digits], finite once read; no thousands separator, no NaN, no infinity
+integer     a number without a fraction, 3.0 and 3e2 included
+boolean     true or false
+date        2026-01-31
+time        2026-01-31, then T or a space, 12:30, :15 and .25 optional; an offset where the type has a zone
+decimal     a number without exponent and no more digits after the point than the type has
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from secure_ml.contracts.expressions import Cell
+from secure_ml.errors import PreconditionError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["typed"]
+
+_NUMBER = r"^[+\-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+\-]?[0-9]+)?\z"
+_WHOLE = r"^[+\-]?[0-9]+\z"
+_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\z"
+_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?)?\z"
+_ZONED = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+\-][0-9]{2}(:?[0-9]{2})?)\z"
+
+
+def typed(name: str, text: Any, dtype: pl.DataType | None) -> Cell:
+    """Return a column of text as one of type `dtype`.
+
+    Args:
+        name: The column.
+        text: An ibis value of type string.
+        dtype: As declared, None for any.
+
+    Raises:
+        PreconditionError: No text stands for such a type.
+    """
+    import polars as pl
+
+    missing = text.isnull()
+    if dtype is None or dtype in (pl.String, pl.Categorical) or isinstance(dtype, pl.Enum):
+        return Cell(name, pl.String(), text, missing)
+    value = _value(text, dtype, name)
+    return Cell(name, dtype, value, missing, wrong=value.isnull() & ~missing)
+
+
+def _value(text: Any, dtype: pl.DataType, name: str) -> Any:
+    import ibis
+    import polars as pl
+
+    def where(pattern: str, value: Any) -> Any:
+        return text.re_search(pattern).ifelse(value, ibis.null(value.type()))
+
+    if dtype.is_float():
+        kind = "float32" if dtype == pl.Float32 else "float64"
+        number = where(_NUMBER, text.try_cast(kind))
+        return number.isinf().ifelse(ibis.null(kind), number)
+    if dtype.is_integer():
+        kind = str(dtype).lower()
+        number = where(_NUMBER, text.try_cast("float64"))
+        whole = (number == number.floor()).ifelse(number.try_cast(kind), ibis.null(kind))
+        return text.re_search(_WHOLE).ifelse(text.try_cast(kind), whole)
+    if isinstance(dtype, pl.Decimal):
+        digits = rf"^[+\-]?[0-9]+(\.[0-9]{{0,{dtype.scale}}})?\z" if dtype.scale else _WHOLE
+        return where(digits, text.try_cast(f"decimal({dtype.precision or 38}, {dtype.scale})"))
+    if dtype == pl.Boolean:
+        return (text == "true").ifelse(True, (text == "false").ifelse(False, ibis.null("boolean")))
+    if dtype == pl.Date:
+        return where(_DATE, text.try_cast("date"))
+    if isinstance(dtype, pl.Datetime):
+        if dtype.time_zone is None:
+            return where(_TIME, text.try_cast("timestamp(6)"))
+        return where(_ZONED, text.try_cast("timestamp('UTC', 6)"))
+    raise PreconditionError(f"contract of {name}: no text stands for type {dtype}; use a Parquet or Arrow file")
