@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from secure_ml.commands.saying import ACCEPTED, REJECTED, AddCommand, say
+
+if TYPE_CHECKING:
+    from secure_ml.contracts.findings import Report
 
 __all__ = ["add"]
 
@@ -15,36 +20,75 @@ def add(command: AddCommand) -> None:
     validate = command(
         "validate",
         _validate,
-        "Hold a CSV file against a model's data contract.",
-        "Needs no Dagster and writes nothing. Findings name column, rule and count, never a value.",
+        "Hold a file against a data contract.",
+        "Needs no Dagster and keeps nothing. Findings name column, rule and count, never a value.\n"
+        "A model's batch is CSV; for CONTRACT.py, which is run, the file is Parquet, Arrow IPC, JSON lines or CSV.",
     )
-    validate.add_argument("model", metavar="MODEL", help="a registered model")
-    validate.add_argument("file", metavar="FILE", type=Path, help="a CSV file; a first line with names is optional")
+    validate.add_argument(
+        "contract", metavar="MODEL|CONTRACT.py", help="a registered model, or a file with one pandera schema"
+    )
+    validate.add_argument(
+        "file", metavar="FILE", type=Path, help="a CSV file of a model may leave out its line of names"
+    )
+    validate.add_argument(
+        "--environment", metavar="NAME", help="where the file comes from, such as training or serving"
+    )
+    validate.add_argument("--junit", metavar="FILE", type=Path, help="write the findings as JUnit XML too")
+    validate.add_argument("--sarif", metavar="FILE", type=Path, help="write the findings as SARIF 2.1.0 too")
 
 
 def _validate(chosen: argparse.Namespace) -> int:
-    from dataclasses import asdict
+    name, report = _report(chosen)
+    blocking = sum(finding.tier == "block" for finding in report.findings)
+    warnings = len(report.findings) - blocking
+    verdict = "accepted" if report.accepted else "rejected"
+    if chosen.junit or chosen.sarif:
+        from secure_ml.contracts.build_reports import render_junit, render_sarif
 
+        if chosen.junit:
+            _write(chosen.junit, render_junit(report, name))
+        if chosen.sarif:
+            _write(chosen.sarif, render_sarif(report, name, str(chosen.file)))
+    say(
+        chosen,
+        {
+            "ok": report.accepted,
+            "contract": name,
+            "rows": report.rows,
+            "findings": [asdict(finding) for finding in report.findings],
+            "fallbacks": [asdict(fallback) for fallback in report.fallbacks],
+        },
+        [f"{finding.tier}: {finding.sentence} [{finding.code}]" for finding in report.findings]
+        + [f"not compiled: {item.column or 'table'}: {item.rule}: {item.why}" for item in report.fallbacks],
+        f"{chosen.file.name}: {verdict}: {report.rows} rows, {blocking} blocking findings, {warnings} warnings",
+    )
+    return ACCEPTED if report.accepted else REJECTED
+
+
+def _report(chosen: argparse.Namespace) -> tuple[str, Report]:
+    if chosen.contract.endswith(".py"):
+        from secure_ml.contracts.compiled import check_table
+        from secure_ml.contracts.loading import load_contract
+        from secure_ml.contracts.tables import open_table
+
+        contract = load_contract(Path(chosen.contract))
+        return contract.name, check_table(open_table(chosen.file), contract, environment=chosen.environment)
     from secure_ml.contracts.checking import check
     from secure_ml.contracts.reading import parse_batch
     from secure_ml.home import read_file
     from secure_ml.spec import find_model
 
-    model = find_model(chosen.model)
+    model = find_model(chosen.contract)
     content = read_file(chosen.file, max_bytes=model.batches.max_bytes)
-    report = check(parse_batch(content, model.batches, chosen.file.name), model)
-    blocking = sum(finding.tier == "block" for finding in report.findings)
-    warnings = len(report.findings) - blocking
-    verdict = "accepted" if report.accepted else "rejected"
-    say(
-        chosen,
-        {
-            "ok": report.accepted,
-            "model": model.name,
-            "rows": report.rows,
-            "findings": [asdict(finding) for finding in report.findings],
-        },
-        [f"{finding.tier}: {finding.sentence}" for finding in report.findings],
-        f"{chosen.file.name}: {verdict}: {report.rows} rows, {blocking} blocking findings, {warnings} warnings",
+    return model.name, check(
+        parse_batch(content, model.batches, chosen.file.name), model, environment=chosen.environment
     )
-    return ACCEPTED if report.accepted else REJECTED
+
+
+def _write(path: Path, content: bytes) -> None:
+    from secure_ml.errors import UnavailableError
+
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise UnavailableError(f"{path.name}: cannot be written ({error.strerror})") from None

@@ -111,6 +111,8 @@ def bind(
         if rule.kind == "type" and not text:
             shape += _wrong_type(rule, here, dtypes, rules.pandas)
             continue
+        if rule.kind == "type" and cells[str(rule.column)].wrong is None:
+            continue
         if rule.column not in whole:
             left.append(rule)
     names = tuple(column.name for column in here) if rules.strict == "filter" else tuple(dtypes)

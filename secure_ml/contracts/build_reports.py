@@ -23,6 +23,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MEANINGS: dict[ReasonCode, str] = {
     "missing_column": "A column of the contract is missing.",
     "new_column": "A column is not in the contract, or is there where the environment forbids it.",
+    "column_order": "Columns do not stand in the contract's order.",
     "wrong_type": "Cells are not of the column's type.",
     "missing_values": "Values are missing.",
     "valency": "A cell holds too few or too many values.",

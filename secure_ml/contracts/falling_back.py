@@ -80,8 +80,8 @@ def _run(rule: Rule, frame: pl.DataFrame, *, pandas: bool) -> pl.Series:
             output = output.all(axis="columns")
         return pl.Series([bool(output)] if not hasattr(output, "to_numpy") else output.to_numpy(), dtype=pl.Boolean)
     result = rule.check(frame.lazy(), *([rule.column] if rule.column is not None else []))
-    output: pl.DataFrame = result.check_output.collect()
-    return output.to_series(output.width - 1).fill_null(True)
+    frame = result.check_output.collect()
+    return frame.to_series(frame.width - 1).fill_null(True)
 
 
 def _dtype(bound: Bound, name: str) -> pl.DataType:

@@ -1,7 +1,7 @@
 """The intermediate form of a data contract: a pandera schema as a list of rules, compilable or with why not.
 
 From this one form come the pass over a table (`contracts.compiled`) and the service's rules for each request row
-(`contracts.requests`). A built-in check is known by its function, never by its name, so that a user's own Python check
+(`contracts.requests`). A built-in check is known by its functions, never by its name, so that a user's own Python check
 that calls itself `in_range` is not taken for pandera's.
 """
 
@@ -237,7 +237,7 @@ def _check_rule(column: str | None, check: Any, tier: Tier, where: tuple[str, ..
 
 
 def _recognise(check: Any) -> tuple[str, dict[str, Any], str | None]:
-    from pandera.api.checks import Check
+    from pandera.api.function_dispatch import Dispatcher
 
     from secure_ml.contracts.checks import ready
 
@@ -245,13 +245,15 @@ def _recognise(check: Any) -> tuple[str, dict[str, Any], str | None]:
     if made_here is not None:
         return *made_here, None
     name = str(check.name or "check")
-    for kind in _CODES:
-        if Check.CHECK_FUNCTION_REGISTRY.get(kind) is check._check_fn:
-            parameters = dict(check.statistics or {})
-            if check.element_wise or check.groupby is not None:
-                return kind, parameters, "it is made for each element or group in Python"
-            return kind, parameters, None
-    return name, dict(check.statistics or {}), "it is a Python function"
+    function, parameters = check._check_fn, dict(check.statistics or {})
+    if not isinstance(function, Dispatcher) or function.__name__ not in _CODES:
+        return name, parameters, "it is a Python function"
+    # A schema copies its checks, and with them the table of functions, but never the functions.
+    if not all(item.__module__.startswith("pandera.backends.") for item in function._function_registry.values()):
+        return name, parameters, "it is a Python function"
+    if check.element_wise or check.groupby is not None:
+        return function.__name__, parameters, "it is made for each element or group in Python"
+    return function.__name__, parameters, None
 
 
 def _pattern_why(pattern: Any) -> str | None:

@@ -1,8 +1,8 @@
 """A file as an ibis table: by content, not by name; nothing is guessed, nothing repaired, nothing read as a whole.
 
 DuckDB reads it, in memory and shut in: no extension is loaded or fetched, only this one file (and a folder for
-spilling) can be opened, the configuration is locked, memory is limited. The file is opened once without following links, and the
-engine is given the open descriptor, so no name ever stands in a query.
+spilling) can be opened, the configuration is locked, memory is limited. The file is opened once without following
+links, and the engine is given the open descriptor, so no name ever stands in a query.
 """
 
 from __future__ import annotations
@@ -271,10 +271,10 @@ def _parquet(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: An
     try:
         dtypes = pl.read_parquet_schema(source)
         refuse_names(list(dtypes), where)
-        found = con.execute(
+        (found,) = con.execute(
             "SELECT coalesce(sum(greatest(num_values, total_uncompressed_size)), 0) FROM parquet_metadata(?)", [source]
-        ).fetchone()
-        decoded = int(found[0]) if found else 0
+        ).fetchall()
+        decoded = int(found[0])
         if decoded > _FREE_CELLS and decoded > size * _MAX_RATIO:
             raise MalformedError(
                 f"{where}: decodes to more than {_MAX_RATIO} times its {size} bytes; a bomb is not read"
@@ -309,15 +309,15 @@ def _json(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: Any, 
         names = [
             row[0]
             for row in con.execute(
-                "SELECT key, min(at) AS first FROM (SELECT unnest(json_keys(json)) AS key, row_number() OVER () AS at "
-                "FROM read_ndjson_objects(?, maximum_object_size=1048576)) GROUP BY key ORDER BY first LIMIT ?",
+                "SELECT k, min(n) AS m FROM (SELECT unnest(json_keys(json)) AS k, row_number() OVER () AS n "
+                "FROM read_ndjson_objects(?, maximum_object_size=1048576)) GROUP BY k ORDER BY m LIMIT ?",
                 [source, MAX_COLUMNS + 1],
             ).fetchall()
         ]
         refuse_names(names, where)
         shape = ", ".join(f"{_quote(name)}: 'VARCHAR'" for name in names)
         con.execute(
-            f"CREATE VIEW {_NAME} AS SELECT * FROM read_json({_quote(source)}, format='newline_delimited', "
+            f"CREATE VIEW {_NAME} AS SELECT * FROM read_json({_quote(source)}, format='newline_delimited', "  # noqa: S608
             f"columns={{{shape}}}, maximum_object_size=1048576)"
         )
     except duckdb.Error as error:
@@ -345,23 +345,23 @@ def _csv(
     source = _quote(f"/proc/self/fd/{stream.fileno()}")
     shape = ", ".join(f"{_quote(f'c{index}')}: 'VARCHAR'" for index in range(len(names)))
     missing = ", ".join(_quote(text.strip()) for text in null)
-    cells = ", ".join(
-        f"CASE WHEN trim(c{index}, {_SPACE}) IN ({missing}) THEN NULL ELSE trim(c{index}, {_SPACE}) END "
-        f"AS {_identifier(name)}"
-        if missing
-        else f"trim(c{index}, {_SPACE}) AS {_identifier(name)}"
-        for index, name in enumerate(names)
-    )
+    cells = ", ".join(f"{_cell(f'c{index}', missing)} AS {_identifier(name)}" for index, name in enumerate(names))
     try:
         con.execute(
-            f"CREATE VIEW {_NAME} AS SELECT {cells} FROM read_csv({source}, auto_detect=false, delim=',', quote='\"', "
+            f"CREATE VIEW {_NAME} AS SELECT {cells} FROM read_csv({source}, "  # noqa: S608 - all names are quoted
+            "auto_detect=false, delim=',', quote='\"', "
             f"escape='\"', comment='', header={str(header).lower()}, columns={{{shape}}}, strict_mode=true, "
             "null_padding=false, ignore_errors=false, max_line_size=2097152, "
-            "nullstr=[], allow_quoted_nulls=false)"
+            "nullstr='', allow_quoted_nulls=false)"
         )
     except duckdb.Error as error:
         raise _said(error, where) from None
     return _Opened(where, text=True)
+
+
+def _cell(name: str, missing: str) -> str:
+    stripped = f"trim(coalesce({name}, ''), {_SPACE})"
+    return f"CASE WHEN {stripped} IN ({missing}) THEN NULL ELSE {stripped} END" if missing else stripped
 
 
 _SPACE = "E' \\t\\r\\n\\f\\v'"
