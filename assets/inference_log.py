@@ -11,7 +11,7 @@ from assets.showing import Shown, gate_of, show
 from resources.installation import InstallationResource
 from secure_ml.lineage.lake import rebuild
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.inference_log import inference_log
+from secure_ml.stages.inference_log import NothingLoggedError, inference_log
 
 __all__ = ["build"]
 
@@ -35,6 +35,7 @@ def build(model: GuardedModel) -> dg.AssetsDefinition:
         yield from show(
             lambda: inference_log(place, model),
             lambda _: {"lake": dg.MetadataValue.path(str(rebuild(place.home)))},
+            nothing_to_do=NothingLoggedError,
         )
 
     return _asset

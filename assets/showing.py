@@ -43,6 +43,7 @@ def show(
     more: Callable[[Evidence], Mapping[str, Any]] = lambda _: {},
     *,
     rejected_is: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN,
+    nothing_to_do: type[SecureMLError] | None = None,
 ) -> Iterator[Shown]:
     """Run a stage and show its evidence; a refusal shows red and materializes nothing.
 
@@ -50,10 +51,14 @@ def show(
         decide: Runs the stage.
         more: Further metadata, from the evidence.
         rejected_is: How a decision against the candidate or window shows, where the stage itself did not refuse.
+        nothing_to_do: The error that is no refusal: nothing is materialized, what follows is skipped.
     """
     try:
         evidence = decide()
     except SecureMLError as error:
+        if nothing_to_do is not None and isinstance(error, nothing_to_do):
+            yield dg.AssetCheckResult(passed=True, check_name=GATE, description=str(error))
+            return
         metadata: Metadata = {"reason": str(error)}
         if isinstance(error, EvidenceRejectedError):
             metadata |= metadata_of(error.evidence)

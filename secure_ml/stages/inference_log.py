@@ -12,9 +12,13 @@ from secure_ml.inference_log.sealing import forget_sealed, read_unsealed, render
 from secure_ml.installation import Installation
 from secure_ml.spec import GuardedModel
 
-__all__ = ["inference_log", "segment_folder"]
+__all__ = ["NothingLoggedError", "inference_log", "segment_folder"]
 
 _SEGMENT_RECORDS = 100_000
+
+
+class NothingLoggedError(UnavailableError):
+    """There is a release, and nobody has asked it for a prediction yet."""
 
 
 def segment_folder(installation: Installation, model: GuardedModel) -> Path:
@@ -33,7 +37,8 @@ def inference_log(installation: Installation, model: GuardedModel) -> Evidence:
 
     Raises:
         RejectedError: A record names a model that was never released, or a sealed segment does not verify.
-        UnavailableError: Nothing is released, or nothing was logged yet.
+        NothingLoggedError: No prediction was logged yet.
+        UnavailableError: Nothing is released.
     """
     with installation.home.locked(installation.home.log / model.name):
         return _seal_all(installation, model)
@@ -57,7 +62,7 @@ def _seal_all(installation: Installation, model: GuardedModel) -> Evidence:
             after = int(evidence.inputs["last"])
             forget_sealed(path, after)
     if not sealed:
-        raise UnavailableError(
+        raise NothingLoggedError(
             f"{model.name}: nothing was logged yet; start secure-ml serve {model.name} and send a request"
         )
     return max(sealed, key=lambda evidence: evidence.made_at)

@@ -22,6 +22,7 @@ def test_an_inference_host_needs_neither_dagster_nor_mlflow_nor_evidently(
         capture_output=True,
     )
     (wheel,) = (tmp_path / "dist").glob("*.whl")
+    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     locked = re.findall(r"^([A-Za-z0-9_.-]+==[^ \\]+)", (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE)
     (tmp_path / "constraints.txt").write_text("\n".join(locked))
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "host")], check=True)
@@ -34,8 +35,11 @@ def test_an_inference_host_needs_neither_dagster_nor_mlflow_nor_evidently(
         check=True,
         capture_output=True,
         timeout=500,
+        env=alone,
     )
-    listed = subprocess.run([python, "-m", "pip", "list"], check=True, capture_output=True, text=True).stdout.lower()
+    listed = subprocess.run(
+        [python, "-m", "pip", "list"], check=True, capture_output=True, text=True, env=alone
+    ).stdout.lower()
     for absent in ("dagster", "mlflow", "evidently", "scikit-learn", "skops"):
         assert not re.search(rf"^{absent}", listed, flags=re.MULTILINE), f"{absent} was installed"
     (tmp_path / "keys" / "signer.pem").unlink()
@@ -44,7 +48,7 @@ def test_an_inference_host_needs_neither_dagster_nor_mlflow_nor_evidently(
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
-        env={**{name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, **ready},
+        env={**alone, **ready},
     )
     assert process.stderr is not None
     said = process.stderr.readline()
