@@ -10,6 +10,7 @@ import io
 import json
 import re
 import zipfile
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -173,15 +174,28 @@ def scan_onnx(content: bytes, features: int, where: str) -> None:
     except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
         raise MalformedError(f"{where}: not an ONNX model ({type(error).__name__})") from None
     graph = parsed.graph
-    tensors = list(graph.initializer)
+    parts = list(_parts(parsed))
+    tensors = [part for part in parts if isinstance(part, onnx.TensorProto)]
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data for tensor in tensors):
         raise RejectedError(f"{where}: refers to data outside the file")
-    domains = {node.domain for node in graph.node} | {item.domain for item in parsed.opset_import}
+    nodes = [part for part in parts if isinstance(part, onnx.NodeProto)]
+    domains = {node.domain for node in nodes} | {item.domain for item in parsed.opset_import}
     if not domains <= {"", "ai.onnx", "ai.onnx.ml"} or parsed.functions:
         raise RejectedError(f"{where}: uses operators outside the ONNX standard")
     inputs = [(item.name, [d.dim_value for d in item.type.tensor_type.shape.dim][1:]) for item in graph.input]
     if inputs != [("features", [features])] or {item.name for item in graph.output} != {"label", "probabilities"}:
         raise RejectedError(f"{where}: expected one input of {features} features, and outputs label, probabilities")
+
+
+def _parts(message: Any) -> Iterator[Any]:
+    """Yield a protobuf message and all in it: tensors lie in attributes and branches too."""
+    from google.protobuf.message import Message
+
+    yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in [value] if isinstance(value, Message) else value:
+                yield from _parts(part)
 
 
 def _parity(estimator: Any, onnx: bytes, x: NDArray[np.float64]) -> dict[str, Json]:
