@@ -30,6 +30,15 @@ def build(model: GuardedModel) -> dg.AssetsDefinition:
     )
     def _asset(context: dg.AssetExecutionContext, installation: InstallationResource) -> Iterator[Shown]:
         place = installation.open()
-        yield from show(lambda: dataset(place, model, context.partition_key))
+
+
+        def decide() -> Evidence:
+            try:
+                return dataset(place, model, context.partition_key)
+            except RejectedError:  # no further stage of this intake makes the pages
+                write_own_docs(place)
+                raise
+
+        yield from show(decide, both=_docs)
 
     return _asset

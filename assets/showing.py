@@ -16,7 +16,7 @@ from secure_ml.errors import SecureMLError
 from secure_ml.gates import Evidence, EvidenceRejectedError
 from secure_ml.home import Home, read_file
 
-__all__ = ["GATE", "Shown", "gate_of", "metadata_of", "plot_of", "report_link", "run_link", "show"]
+__all__ = ["GATE", "Shown", "docs_link", "gate_of", "metadata_of", "plot_of", "report_link", "run_link", "show"]
 
 GATE = "gate"
 _MAX_PLOT_BYTES = 40_000
@@ -42,6 +42,7 @@ def show(
     decide: Callable[[], Evidence],
     more: Callable[[Evidence], Mapping[str, Any]] = lambda _: {},
     *,
+    both: Callable[[Evidence], Mapping[str, Any]] = lambda _: {},
     rejected_is: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN,
     nothing_to_do: type[SecureMLError] | None = None,
 ) -> Iterator[Shown]:
@@ -49,7 +50,8 @@ def show(
 
     Args:
         decide: Runs the stage.
-        more: Further metadata, from the evidence.
+        more: Further metadata of the materialization, from the evidence.
+        both: Further metadata of the materialization and of the check, also of a red one.
         rejected_is: How a decision against the candidate or window shows, where the stage itself did not refuse.
         nothing_to_do: The error that is no refusal: nothing is materialized, what follows is skipped.
     """
@@ -61,21 +63,21 @@ def show(
             return
         metadata: Metadata = {"reason": str(error)}
         if isinstance(error, EvidenceRejectedError):
-            metadata |= metadata_of(error.evidence)
+            metadata |= {**metadata_of(error.evidence), **both(error.evidence)}
         yield dg.AssetCheckResult(passed=False, check_name=GATE, metadata=metadata, description=str(error))
         raise dg.Failure(description=str(error), metadata=metadata, allow_retries=False) from None
     findings = _findings(evidence)
     accepted = evidence.decision == "accepted"
     said = f"accepted with {len(findings)} warnings" if findings else "accepted"
     yield dg.MaterializeResult(
-        metadata={**metadata_of(evidence), **more(evidence)},
+        metadata={**metadata_of(evidence), **both(evidence), **more(evidence)},
         data_version=dg.DataVersion(evidence.cause),
         check_results=[
             dg.AssetCheckResult(
                 passed=accepted and not findings,
                 check_name=GATE,
                 severity=dg.AssetCheckSeverity.WARN if accepted else rejected_is,
-                metadata=metadata_of(evidence),
+                metadata={**metadata_of(evidence), **both(evidence)},
                 description="; ".join(evidence.reasons) or said,
             )
         ],
@@ -154,6 +156,11 @@ def report_link(evidence: Evidence) -> Metadata:
     if not isinstance(name, str):
         return {}
     return {"report": dg.MetadataValue.url(f"http://127.0.0.1:{_port() + 1}/{evidence.model}/{name}")}
+
+
+def docs_link(page: str) -> Metadata:
+    """Return the link to a page of the validation docs, as `make ui` serves it."""
+    return {"validation_docs": dg.MetadataValue.url(f"http://127.0.0.1:{_port() + 1}/validation/{page}")}
 
 
 def _port() -> int:

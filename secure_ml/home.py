@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from secure_ml.errors import MalformedError, PreconditionError, RejectedError, UnavailableError
 
-__all__ = ["Home", "open_file", "read_file", "read_folder"]
+__all__ = ["Home", "open_file", "read_file", "read_folder", "write_derived"]
 
 _MAX_BYTES = 2 << 30
 
@@ -78,6 +78,25 @@ def read_folder(path: Path, *, max_bytes: int = _MAX_BYTES) -> dict[str, bytes]:
     if path.is_symlink() or not path.is_dir():
         raise UnavailableError(f"{path.name}: no such folder in {path.parent}")
     return {entry.name: read_file(entry, max_bytes=max_bytes) for entry in sorted(path.iterdir())}
+
+
+def write_derived(path: Path, content: bytes) -> Path:
+    """Write a file that can be made again: replaced by rename, and left alone where it holds these bytes already.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    if not path.is_symlink() and path.is_file() and path.read_bytes() == content:
+        return path
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_name(f".{secrets.token_hex(8)}")
+    try:
+        with fresh.open("wb") as stream:
+            stream.write(content)
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    return path
 
 
 def _kind(mode: int) -> str:

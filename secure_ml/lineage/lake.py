@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secure_ml.errors import UnavailableError
-from secure_ml.home import Home
+from secure_ml.home import Home, write_derived
 from secure_ml.inference_log.sealing import render_segment
 
 if TYPE_CHECKING:
@@ -67,9 +67,7 @@ def rebuild(home: Home) -> Path:
         ("findings.json", b"{}"),
         ("records.parquet", render_segment([], [])),
     ):
-        beside = empty / f".{secrets.token_hex(8)}"
-        beside.write_bytes(content)
-        beside.replace(empty / name)
+        write_derived(empty / name, content)
     fresh = home.lake / f".{secrets.token_hex(8)}.duckdb"
     try:
         with contextlib.closing(duckdb.connect(str(fresh), config=_CONFIGURATION)) as database:

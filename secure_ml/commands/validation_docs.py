@@ -1,0 +1,59 @@
+"""`validation-docs`: the pages that show the validation state of one or several homes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from secure_ml.commands.saying import ACCEPTED, AddCommand, say
+
+__all__ = ["add"]
+
+
+def add(command: AddCommand) -> None:
+    """Declare the commands of this file."""
+    docs = command(
+        "validation-docs",
+        _validation_docs,
+        "Write static pages, and JSON, of what passed, warned and blocked.",
+        "An index and a page for each validated version, readable with no network. Several homes (experiment,\n"
+        "production) go into one index; all their evidence is held against the one trust root of SECURE_ML_TRUST.",
+    )
+    docs.add_argument(
+        "--home",
+        metavar="NAME=PATH",
+        action="append",
+        default=[],
+        help="a home and its name on the pages, repeatable (default: SECURE_ML_HOME)",
+    )
+    docs.add_argument("--out", metavar="FOLDER", type=Path, help="where to (default: reports/validation of SECURE_ML_HOME)")
+
+
+def _validation_docs(chosen: argparse.Namespace) -> int:
+    from secure_ml.errors import PreconditionError
+    from secure_ml.home import Home
+    from secure_ml.installation import Installation
+    from secure_ml.monitoring.validation_docs import OWN, Place, docs_folder, write_docs
+
+    place = Installation.for_verification(os.environ)
+    places = [] if chosen.home else [Place(OWN, place.home)]
+    for given in chosen.home:
+        name, _, path = given.partition("=")
+        if not path or not Path(path).is_dir():
+            raise PreconditionError("--home: expected NAME=PATH, and a folder at PATH")
+        places.append(Place(name, Home(Path(path).resolve())))
+    if chosen.home and not chosen.out:
+        raise PreconditionError("--out: needed with --home; the pages of a home's own hold that home only")
+    folder = (chosen.out or docs_folder(place)).absolute()
+    state = write_docs(places, place.trust, folder)
+    index = folder / "index.html"
+    document = {
+        "ok": not state.troubles,
+        "index": str(index),
+        "validations": len(state.validations),
+        "troubles": [trouble.sentence for trouble in state.troubles],
+    }
+    lines = [str(index), *(f"does not verify: {trouble.sentence}" for trouble in state.troubles)]
+    say(chosen, document, lines, f"{len(state.validations)} validations, {len(state.troubles)} documents do not verify")
+    return ACCEPTED

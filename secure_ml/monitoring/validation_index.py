@@ -1,0 +1,175 @@
+"""The index of the validation docs: what blocks now, every model in every environment, and the trend over batches."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+from secure_ml.monitoring.drawings import draw_trend
+from secure_ml.monitoring.markup import Markup, element, page
+from secure_ml.monitoring.validation_page import badge
+from secure_ml.monitoring.validation_state import State, Validation, current
+
+__all__ = ["render_index"]
+
+_TREND: Final = 60
+_MOST_SHOWN: Final = 200
+_ORDER: Final = ("blocked", "warned", "passed")
+_SIGNS: Final = {"blocked": "✕", "warned": "!", "passed": "✓"}
+_WORDS: Final = {"blocked": "blocked", "warned": "with warnings", "passed": "passed"}
+
+
+def render_index(state: State) -> tuple[bytes, dict[str, Any]]:
+    """Render the index, and the same as a document."""
+    lines = {key: current(line) for key, line in state.lines.items()}
+    blocked = [item for line in lines.values() for item in line if item.verdict == "blocked"]
+    undecided = [item for item in blocked if item.entry is None or item.entry.state == "open"]
+    several = len(state.places) > 1
+    said = f"{len({key[0] for key in lines})} models, {len(lines)} environments, {len(state.validations)} validations"
+    body: list[Markup] = [
+        element("h1", "Validation of all models"),
+        element("div", *_summary([item for line in lines.values() for item in line]), element("span", said, _class="soft"), _class="row"),
+        *_troubles(state),
+    ]
+    if undecided:
+        body.append(element("h2", f"Blocked now ({len(undecided)})"))
+        body += [_blocked(item, several) for item in sorted(undecided, key=lambda item: item.evidence.made_at, reverse=True)]
+    elif lines:
+        body.append(element("p", "Nothing is blocked, or what is was decided about.", _class="card passed"))
+    else:
+        body.append(element("p", "Nothing was validated yet.", _class="card"))
+    if lines:
+        body += [element("h2", "All environments"), _matrix(lines, several)]
+    for key, line in state.lines.items():
+        body += _model(key, line, several)
+    body.append(
+        element(
+            "footer",
+            "Made from signed evidence by the nightly run and at the end of each intake; ",
+            element("a", "the same as JSON", href="index.json"),
+            ". Signatures were verified when the page was made. The page itself is not signed, and no gate reads it.",
+        )
+    )
+    return page("Validation of all models", *body), _document(state, lines)
+
+
+def _environment(place: str, policy: str, several: bool) -> str:
+    return f"home {place}, policy {policy}" if several else f"policy {policy}"
+
+
+def _summary(items: Sequence[Validation]) -> list[Markup]:
+    counts = Counter(item.verdict for item in items)
+    return [
+        badge(verdict, f"{_SIGNS[verdict]} {counts[verdict]} {_WORDS[verdict]}") for verdict in _ORDER if counts[verdict]
+    ]
+
+
+def _troubles(state: State) -> list[Markup]:
+    if not state.troubles:
+        return []
+    return [
+        element("h2", f"Does not verify ({len(state.troubles)})"),
+        *(
+            element(
+                "article",
+                element("div", badge("blocked", "✕ not believed"), element("span", trouble.sentence, _class="grow strong"), _class="row"),
+                element("p", f"{trouble.model} · home {trouble.place}", _class="soft"),
+                _class="card blocked",
+            )
+            for trouble in state.troubles
+        ),
+    ]
+
+
+def _blocked(item: Validation, several: bool) -> Markup:
+    more = len(item.reasons) - 1
+    also = f" · and {more} more" if more > 0 else ""
+    where = f"{_environment(item.place, item.policy, several)} · {item.evidence.made_at[:10]}{also}"
+    return element(
+        "article",
+        element(
+            "div",
+            badge("blocked"),
+            element("a", f"{item.evidence.model}: {item.batch}", href=f"{item.address}.html", _class="strong"),
+            element("span", item.reasons[0] if item.reasons else "", _class="grow strong"),
+            _class="row",
+        ),
+        element("p", where, _class="soft"),
+        _class="card blocked",
+    )
+
+
+def _matrix(lines: dict[tuple[str, str, str], list[Validation]], several: bool) -> Markup:
+    """Return a table of models against environments, with the newest verdict of each batch counted."""
+    environments = sorted({key[1:] for key in lines})
+    head = [element("th", "model"), *(element("th", _environment(place, policy, several)) for place, policy in environments)]
+    rows = []
+    for model in sorted({key[0] for key in lines}):
+        cells = [element("td", model, _class="strong")]
+        for place, policy in environments:
+            found = lines.get((model, place, policy), [])
+            badges = _summary(found) or [element("span", "not validated", _class="soft")]
+            cells.append(element("td", element("div", *badges, _class="row"), data_label=_environment(place, policy, several)))
+        rows.append(element("tr", *cells))
+    table = element("table", element("thead", element("tr", *head)), element("tbody", *rows), _class="stack")
+    return element("div", table, _class="card wide")
+
+
+def _model(key: tuple[str, str, str], line: Sequence[Validation], several: bool) -> list[Markup]:
+    model, place, policy = key
+    newest = current(line)
+    shown = line[-_TREND:]
+    label = f"share of rows that broke the worst rule, the newest {len(shown)} validations, oldest first"
+    older = [item for item in reversed(line) if item not in newest][:_MOST_SHOWN]
+    parts: list[Markup] = [
+        element(
+            "div",
+            *_summary(newest),
+            element("span", f"{len(newest)} batches, {len(line)} validations", _class="soft"),
+            _class="row",
+        ),
+        draw_trend([item.bar for item in shown], label),
+        element("p", label.capitalize(), ".", _class="soft"),
+        _table(sorted(newest, key=lambda item: _ORDER.index(item.verdict))[:_MOST_SHOWN]),
+    ]
+    if older:
+        parts.append(element("details", element("summary", f"{len(older)} earlier validations of the same batches"), _table(older)))
+    return [element("h2", f"{model} · {_environment(place, policy, several)}"), element("div", *parts, _class="card")]
+
+
+def _table(items: Sequence[Validation]) -> Markup:
+    head = element("tr", *(element("th", name) for name in ("batch", "verdict", "rows", "first finding", "quarantine", "when")))
+    rows = [
+        element(
+            "tr",
+            element("td", element("a", item.batch, href=f"{item.address}.html")),
+            element("td", badge(item.verdict)),
+            element("td", f"{item.rows:,}", data_label="rows"),
+            element("td", item.reasons[0] if item.reasons else "every rule holds"),
+            element("td", item.entry.state if item.entry else "–", data_label="quarantine"),
+            element("td", item.evidence.made_at[:10], data_label="when"),
+        )
+        for item in items
+    ]
+    return element("table", element("thead", head), element("tbody", *rows), _class="stack")
+
+
+def _document(state: State, lines: dict[tuple[str, str, str], list[Validation]]) -> dict[str, Any]:
+    return {
+        "homes": list(state.places),
+        "troubles": [
+            {"home": trouble.place, "model": trouble.model, "sentence": trouble.sentence} for trouble in state.troubles
+        ],
+        "environments": [
+            {
+                "model": model,
+                "home": place,
+                "policy": policy,
+                "verdicts": dict(Counter(item.verdict for item in newest)),
+                "batches": {item.batch: item.as_json() for item in newest},
+            }
+            for (model, place, policy), newest in lines.items()
+        ],
+        "validations": [item.as_json() for item in state.validations],
+    }
