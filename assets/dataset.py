@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.keys import DATASET, asset_key, batches_of
-from assets.showing import Shown, gate_of, show
+from assets.showing import Shown, docs_link, gate_of, make_docs, show
 from resources.installation import InstallationResource
+from secure_ml.errors import RejectedError
+from secure_ml.gates import Evidence
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset
 
@@ -31,14 +33,13 @@ def build(model: GuardedModel) -> dg.AssetsDefinition:
     def _asset(context: dg.AssetExecutionContext, installation: InstallationResource) -> Iterator[Shown]:
         place = installation.open()
 
-
         def decide() -> Evidence:
             try:
                 return dataset(place, model, context.partition_key)
             except RejectedError:  # no further stage of this intake makes the pages
-                write_own_docs(place)
+                make_docs(place)
                 raise
 
-        yield from show(decide, both=_docs)
+        yield from show(decide, both=docs_link)
 
     return _asset

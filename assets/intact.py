@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 
 from assets.keys import VALIDATED_DATASET, asset_key
+from assets.showing import docs_index_link, make_docs
 from resources.installation import InstallationResource
 from secure_ml.lineage.quarantine_entries import DECISION_STAGE
 from secure_ml.spec import GuardedModel
@@ -26,13 +29,16 @@ def build(model: GuardedModel, stage: str) -> dg.AssetChecksDefinition:
     def _check(installation: InstallationResource) -> dg.AssetCheckResult:
         place = installation.open()
         documents, found = check_stage(place, model, stage)
+        links: dict[str, Any] = {}
         if stage == VALIDATED_DATASET:  # what it rests on, and no asset: a person made it
             decisions, forged = check_stage(place, model, DECISION_STAGE)
             documents, found = documents + decisions, found + forged
+            make_docs(place)
+            links = docs_index_link()
         return dg.AssetCheckResult(
             passed=not found,
             description="; ".join(found) or f"{documents} documents and all that they are about are intact",
-            metadata={"documents": documents, "findings": dg.MetadataValue.json(found)},
+            metadata={"documents": documents, "findings": dg.MetadataValue.json(found), **links},
         )
 
     return _check

@@ -11,12 +11,26 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 
-from assets.keys import asset_key
-from secure_ml.errors import SecureMLError
+from assets.keys import DATASET, asset_key
+from secure_ml.errors import SecureMLError, UnavailableError
 from secure_ml.gates import Evidence, EvidenceRejectedError
 from secure_ml.home import Home, read_file
+from secure_ml.installation import Installation
+from secure_ml.monitoring.validation_docs import page_of, write_own_docs
 
-__all__ = ["GATE", "Shown", "docs_link", "gate_of", "metadata_of", "plot_of", "report_link", "run_link", "show"]
+__all__ = [
+    "GATE",
+    "Shown",
+    "docs_index_link",
+    "docs_link",
+    "gate_of",
+    "make_docs",
+    "metadata_of",
+    "plot_of",
+    "report_link",
+    "run_link",
+    "show",
+]
 
 GATE = "gate"
 _MAX_PLOT_BYTES = 40_000
@@ -155,12 +169,31 @@ def report_link(evidence: Evidence) -> Metadata:
     name = evidence.facts.get("report")
     if not isinstance(name, str):
         return {}
-    return {"report": dg.MetadataValue.url(f"http://127.0.0.1:{_port() + 1}/{evidence.model}/{name}")}
+    return {"report": dg.MetadataValue.url(f"{_reports()}/{evidence.model}/{name}")}
 
 
-def docs_link(page: str) -> Metadata:
-    """Return the link to a page of the validation docs, as `make ui` serves it."""
-    return {"validation_docs": dg.MetadataValue.url(f"http://127.0.0.1:{_port() + 1}/validation/{page}")}
+def make_docs(place: Installation) -> None:
+    """Make the validation docs; they are derived, so pages that cannot be written refuse nothing."""
+    try:
+        write_own_docs(place)
+    except UnavailableError as error:
+        dg.get_dagster_logger().warning(str(error))
+
+
+def docs_link(evidence: Evidence) -> Metadata:
+    """Return the link to the page of a validation, or of a refusal, as `make ui` serves it."""
+    if evidence.stage == DATASET and evidence.decision == "accepted":
+        return {}
+    return {"validation_docs": dg.MetadataValue.url(f"{_reports()}/validation/{page_of(evidence)}")}
+
+
+def docs_index_link() -> Metadata:
+    """Return the link to the index of the validation docs, as `make ui` serves it."""
+    return {"validation_docs": dg.MetadataValue.url(f"{_reports()}/validation/index.html")}
+
+
+def _reports() -> str:
+    return f"http://127.0.0.1:{_port() + 1}"
 
 
 def _port() -> int:

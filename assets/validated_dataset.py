@@ -5,10 +5,9 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.keys import DATASET, VALIDATED_DATASET, asset_key, batches_of
-from assets.showing import Shown, docs_link, gate_of, show
+from assets.showing import Shown, docs_link, gate_of, make_docs, show
 from resources.installation import InstallationResource
 from secure_ml.gates import Evidence
-from secure_ml.monitoring.validation_docs import page_of, write_own_docs
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.validated_dataset import validated_dataset
 
@@ -34,13 +33,12 @@ def build(model: GuardedModel) -> dg.AssetsDefinition:
     def _asset(context: dg.AssetExecutionContext, installation: InstallationResource) -> Iterator[Shown]:
         place = installation.open()
 
-
         def decide() -> Evidence:
             try:
                 return validated_dataset(place, model, context.partition_key)
             finally:
-                write_own_docs(place)
+                make_docs(place)
 
-        yield from show(decide, both=lambda evidence: docs_link(page_of(evidence)))
+        yield from show(decide, both=docs_link)
 
     return _asset

@@ -86,7 +86,8 @@ def write_derived(path: Path, content: bytes) -> Path:
     Raises:
         OSError: It cannot be written.
     """
-    if not path.is_symlink() and path.is_file() and path.read_bytes() == content:
+    unchanged = not path.is_symlink() and path.is_file() and path.stat().st_size == len(content)
+    if unchanged and path.read_bytes() == content:
         return path
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = path.with_name(f".{secrets.token_hex(8)}")

@@ -101,6 +101,7 @@ def _decide(chosen: argparse.Namespace) -> int:
 
     from secure_ml.errors import PreconditionError
     from secure_ml.installation import Installation
+    from secure_ml.monitoring.validation_docs import write_own_docs
     from secure_ml.spec import find_model
     from secure_ml.stages.quarantine_decision import discard, release
 
@@ -112,6 +113,7 @@ def _decide(chosen: argparse.Namespace) -> int:
     except (KeyError, OSError, ImportError):
         raise PreconditionError("--by: the operating system names no user; say who decides") from None
     decision = act(place, model, chosen.id, by=by, why=chosen.why)
+    write_own_docs(place)
     inputs = decision.inputs
     document = {"ok": True, "document": str(decision.path), "made_at": decision.made_at, **inputs}
     names = ("action", "batch", "version", "refused_under", "released_under", "by", "why")

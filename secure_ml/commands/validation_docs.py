@@ -27,14 +27,17 @@ def add(command: AddCommand) -> None:
         default=[],
         help="a home and its name on the pages, repeatable (default: SECURE_ML_HOME)",
     )
-    docs.add_argument("--out", metavar="FOLDER", type=Path, help="where to (default: reports/validation of SECURE_ML_HOME)")
+    docs.add_argument(
+        "--out", metavar="FOLDER", type=Path, help="where to (default: reports/validation of SECURE_ML_HOME)"
+    )
 
 
 def _validation_docs(chosen: argparse.Namespace) -> int:
     from secure_ml.errors import PreconditionError
     from secure_ml.home import Home
     from secure_ml.installation import Installation
-    from secure_ml.monitoring.validation_docs import OWN, Place, docs_folder, write_docs
+    from secure_ml.monitoring.validation_docs import OWN, docs_folder, write_docs
+    from secure_ml.monitoring.validation_state import Place
 
     place = Installation.for_verification(os.environ)
     places = [] if chosen.home else [Place(OWN, place.home)]

@@ -7,19 +7,19 @@ from typing import Final, Literal, NamedTuple
 
 from secure_ml.monitoring.markup import Markup, element
 
-__all__ = ["Bar", "Verdict", "draw_histogram", "draw_trend", "draw_values", "figure"]
+__all__ = ["Bar", "Verdict", "draw_histogram", "draw_small_trend", "draw_trend", "draw_values", "figure", "share"]
 
 Verdict = Literal["passed", "warned", "blocked"]
 
 _WIDTH: Final = 260.0
 _HEIGHT: Final = 76.0
 _LINE: Final = 19.0
-_MAX_LABEL: Final = 18
 
 
 class Bar(NamedTuple):
-    """One batch of a trend: its verdict, the share of rows that failed, and what to say of it."""
+    """One batch of a trend: its name and verdict, the share of rows that failed, and what to say of it."""
 
+    name: str
     verdict: Verdict
     share: float
     said: str
@@ -63,43 +63,56 @@ def draw_values(values: Sequence[tuple[str, int]], total: int, label: str) -> Ma
     """
     parts = []
     highest = max(count for _, count in values) or 1
+    left = min(12 + 6.5 * max(len(_cut(value, 18)) for value, _ in values), 112.0)
     for index, (value, count) in enumerate(values):
         y = index * _LINE
-        shown = value if len(value) <= _MAX_LABEL else f"{value[: _MAX_LABEL - 1]}…"
-        length = _tall(count / highest, _WIDTH - 150)
-        bar = element("rect", x="108", y=_number(y + 3), width=_number(length), height=_number(_LINE - 7), _class="fill")
+        length = _tall(count / highest, _WIDTH - left - 44)
+        bar = element(
+            "rect", x=_number(left), y=_number(y + 3), width=_number(length), height=_number(_LINE - 7), _class="fill"
+        )
         parts.append(element("g", element("title", f"{value}: {count}"), bar))
-        parts.append(element("text", shown, x="0", y=_number(y + 13)))
-        parts.append(element("text", share(count, total), x=_number(112 + length), y=_number(y + 13)))
+        parts.append(element("text", _cut(value, 18), x="0", y=_number(y + 13)))
+        parts.append(element("text", share(count, total), x=_number(left + 4 + length), y=_number(y + 13)))
     return _svg(_WIDTH, len(values) * _LINE, label, parts)
 
 
-def draw_trend(bars: Sequence[Bar], label: str, *, small: bool = False) -> Markup:
+def draw_trend(bars: Sequence[Bar], label: str) -> Markup:
     """Draw one bar a batch, oldest first: its height is the share of rows that failed, its colour the verdict.
 
     Args:
         bars: At least one.
         label: What the picture shows.
-        small: For one line of text, without an axis.
     """
-    width, height = (120.0, 26.0) if small else (640.0, 90.0)
-    step = min(width / len(bars), 6.0 if small else 28.0)
-    parts = []
+    width, height, left = 640.0, 84.0, 40.0
+    step = min((width - left) / len(bars), 72.0)
+    end = {"text-anchor": "end"}
+    parts = [
+        element("text", "100 %", x=_number(left - 6), y="11", **end),
+        element("text", "0 %", x=_number(left - 6), y=_number(height), **end),
+        element("line", x1=_number(left), x2=_number(width), y1="0.5", y2="0.5", _class="axis"),
+        element("line", x1=_number(left), x2=_number(width), y1=_number(height), y2=_number(height), _class="axis"),
+    ]
     for index, bar in enumerate(bars):
-        tall = _tall(bar.share, height, least=3.0)
-        drawn = element(
-            "rect",
-            x=_number(index * step + step * 0.1),
-            y=_number(height - tall),
-            width=_number(step * 0.8),
-            height=_number(tall),
-            _class=f"fill-{bar.verdict}",
-        )
-        parts.append(element("g", element("title", bar.said), drawn))
-    if small:
-        return _svg(width, height, label, parts, "small")
-    parts.append(element("line", x1="0", x2=_number(width), y1=_number(height), y2=_number(height), _class="axis"))
-    return _svg(width, height + 1, label, parts)
+        x = left + index * step
+        parts.append(_bar(bar, x + step * 0.12, step * 0.76, height))
+        if step >= _WIDTH / 5:
+            middle = {"text-anchor": "middle"}
+            parts.append(element("text", _cut(bar.name, 11), x=_number(x + step / 2), y=_number(height + 14), **middle))
+    return _svg(width, height + 18, label, parts, "trend")
+
+
+def draw_small_trend(bars: Sequence[Bar], label: str) -> Markup:
+    """Draw the same for one line of text: the newest bar stands at the right."""
+    width, height, step = 120.0, 26.0, 6.0
+    first = width - step * len(bars)
+    parts = [_bar(bar, first + index * step, step * 0.8, height) for index, bar in enumerate(bars)]
+    return _svg(width, height, label, parts, "small")
+
+
+def _bar(bar: Bar, x: float, width: float, height: float) -> Markup:
+    tall = _tall(bar.share, height, least=3.0)
+    place = {"x": _number(x), "y": _number(height - tall), "width": _number(width), "height": _number(tall)}
+    return element("g", element("title", bar.said), element("rect", **place, _class=f"fill-{bar.verdict}"))
 
 
 def figure(value: float) -> str:
@@ -126,6 +139,10 @@ def _svg(width: float, height: float, label: str, parts: Sequence[Markup], kind:
         aria_label=label,
         **({"_class": kind} if kind else {}),
     )
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _tall(part: float, height: float, *, least: float = 1.0) -> float:

@@ -11,7 +11,7 @@ from typing import Final
 
 __all__ = ["Markup", "element", "page"]
 
-_EMPTY: Final = frozenset({"meta", "link", "br", "rect", "line", "path"})
+_EMPTY: Final = frozenset({"meta"})
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _LONGEST: Final = 300
 
@@ -51,18 +51,19 @@ table { border-collapse: collapse; width: 100%; } .wide { overflow-x: auto; }
 th { text-align: left; color: var(--soft); font-weight: 500; font-size: .8125rem; }
 th, td { padding: .4rem .7rem .4rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 tr:last-child td { border-bottom: 0; } td { overflow-wrap: anywhere; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+
 svg { display: block; width: 100%; height: auto; max-width: 100%; }
-svg.small { width: 8rem; flex: none; }
+svg.small { width: 8rem; flex: none; } svg.trend { margin: .9rem 0 .4rem; max-width: 54rem; }
 svg text { fill: var(--soft); font: 11px system-ui, sans-serif; }
 .fill { fill: var(--draw); } .fill-passed { fill: var(--passed); } .fill-warned { fill: var(--warned); }
 .fill-blocked { fill: var(--blocked); } .fill-soft { fill: var(--line); } .axis { stroke: var(--line); }
 summary { cursor: pointer; color: var(--soft); }
 @media (max-width: 40rem) {
   main { padding: .8rem .7rem 2rem; } h1 { font-size: 1.3rem; }
-  table.stack thead { display: none; } table.stack, table.stack tbody, table.stack tr, table.stack td { display: block; }
+  table.stack thead { display: none; }
+  table.stack, table.stack tbody, table.stack tr, table.stack td { display: block; }
   table.stack tr { padding: .5rem 0; border-bottom: 1px solid var(--line); } table.stack tr:last-child { border: 0; }
-  table.stack td { border: 0; padding: .1rem 0; } table.stack td.number { text-align: left; }
+  table.stack td { border: 0; padding: .1rem 0; } table.stack td.none { display: none; }
   table.stack td[data-label]::before { content: attr(data-label) ": "; color: var(--soft); }
 }
 @media print { body { background: #fff; } .card { break-inside: avoid; } }
@@ -75,7 +76,7 @@ class Markup(str):
     __slots__ = ()
 
 
-def element(name: str, *children: str, **attributes: str) -> Markup:
+def element(name: str, /, *children: str, **attributes: str) -> Markup:
     """Return one element; children that are no `Markup` are text, and are escaped.
 
     Args:
@@ -107,7 +108,11 @@ def page(title: str, *body: str) -> bytes:
 def _escape(text: str) -> str:
     shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     plain = "".join(
-        letter if letter.isprintable() else f"\\u{ord(letter):04x}" if ord(letter) < 1 << 16 else f"\\U{ord(letter):08x}"
+        letter
+        if letter.isprintable()
+        else f"\\u{ord(letter):04x}"
+        if ord(letter) < 1 << 16
+        else f"\\U{ord(letter):08x}"
         for letter in shown
     )
     return html.escape(plain, quote=True)

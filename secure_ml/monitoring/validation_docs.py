@@ -17,7 +17,7 @@ from secure_ml.home import write_derived
 from secure_ml.installation import Installation
 from secure_ml.monitoring.validation_index import render_index
 from secure_ml.monitoring.validation_page import render_validation
-from secure_ml.monitoring.validation_state import Place, State, Validation, gather, profile_of
+from secure_ml.monitoring.validation_state import Place, State, gather, profile_of
 from secure_ml.signing.keys import Trust
 
 __all__ = ["OWN", "docs_folder", "page_of", "write_docs", "write_own_docs"]
@@ -65,7 +65,9 @@ def write_docs(places: Sequence[Place], trust: Trust, folder: Path) -> State:
     """
     names = [place.name for place in places]
     if len(set(names)) != len(names) or not all(_PLACE_NAME.fullmatch(name) for name in names):
-        raise PreconditionError("--home: expected NAME=PATH, each name once, of at most 63 letters, digits, '_', '.', '-'")
+        raise PreconditionError(
+            "--home: expected NAME=PATH, each name once, of at most 63 letters, digits, '_', '.', '-'"
+        )
     state = gather(places, trust)
     homes = {place.name: place.home for place in places}
     try:

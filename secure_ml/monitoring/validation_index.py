@@ -26,15 +26,25 @@ def render_index(state: State) -> tuple[bytes, dict[str, Any]]:
     blocked = [item for line in lines.values() for item in line if item.verdict == "blocked"]
     undecided = [item for item in blocked if item.entry is None or item.entry.state == "open"]
     several = len(state.places) > 1
-    said = f"{len({key[0] for key in lines})} models, {len(lines)} environments, {len(state.validations)} validations"
+    models = len({key[0] for key in lines})
+    said = ", ".join(
+        [_count(models, "model"), _count(len(lines), "environment"), _count(len(state.validations), "validation")]
+    )
     body: list[Markup] = [
         element("h1", "Validation of all models"),
-        element("div", *_summary([item for line in lines.values() for item in line]), element("span", said, _class="soft"), _class="row"),
+        element(
+            "div",
+            *_summary([item for line in lines.values() for item in line]),
+            element("span", said, _class="soft"),
+            _class="row",
+        ),
         *_troubles(state),
     ]
     if undecided:
         body.append(element("h2", f"Blocked now ({len(undecided)})"))
-        body += [_blocked(item, several) for item in sorted(undecided, key=lambda item: item.evidence.made_at, reverse=True)]
+        body += [
+            _blocked(item, several) for item in sorted(undecided, key=lambda item: item.evidence.made_at, reverse=True)
+        ]
     elif lines:
         body.append(element("p", "Nothing is blocked, or what is was decided about.", _class="card passed"))
     else:
@@ -54,6 +64,10 @@ def render_index(state: State) -> tuple[bytes, dict[str, Any]]:
     return page("Validation of all models", *body), _document(state, lines)
 
 
+def _count(number: int, name: str) -> str:
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
 def _environment(place: str, policy: str, several: bool) -> str:
     return f"home {place}, policy {policy}" if several else f"policy {policy}"
 
@@ -61,7 +75,9 @@ def _environment(place: str, policy: str, several: bool) -> str:
 def _summary(items: Sequence[Validation]) -> list[Markup]:
     counts = Counter(item.verdict for item in items)
     return [
-        badge(verdict, f"{_SIGNS[verdict]} {counts[verdict]} {_WORDS[verdict]}") for verdict in _ORDER if counts[verdict]
+        badge(verdict, f"{_SIGNS[verdict]} {counts[verdict]} {_WORDS[verdict]}")
+        for verdict in _ORDER
+        if counts[verdict]
     ]
 
 
@@ -73,7 +89,12 @@ def _troubles(state: State) -> list[Markup]:
         *(
             element(
                 "article",
-                element("div", badge("blocked", "✕ not believed"), element("span", trouble.sentence, _class="grow strong"), _class="row"),
+                element(
+                    "div",
+                    badge("blocked", "✕ not believed"),
+                    element("span", trouble.sentence, _class="grow strong"),
+                    _class="row",
+                ),
                 element("p", f"{trouble.model} · home {trouble.place}", _class="soft"),
                 _class="card blocked",
             )
@@ -91,7 +112,7 @@ def _blocked(item: Validation, several: bool) -> Markup:
         element(
             "div",
             badge("blocked"),
-            element("a", f"{item.evidence.model}: {item.batch}", href=f"{item.address}.html", _class="strong"),
+            element("a", f"{item.evidence.model}: {item.batch}", href=item.link, _class="strong"),
             element("span", item.reasons[0] if item.reasons else "", _class="grow strong"),
             _class="row",
         ),
@@ -103,14 +124,19 @@ def _blocked(item: Validation, several: bool) -> Markup:
 def _matrix(lines: dict[tuple[str, str, str], list[Validation]], several: bool) -> Markup:
     """Return a table of models against environments, with the newest verdict of each batch counted."""
     environments = sorted({key[1:] for key in lines})
-    head = [element("th", "model"), *(element("th", _environment(place, policy, several)) for place, policy in environments)]
+    head = [
+        element("th", "model"),
+        *(element("th", _environment(place, policy, several)) for place, policy in environments),
+    ]
     rows = []
     for model in sorted({key[0] for key in lines}):
         cells = [element("td", model, _class="strong")]
         for place, policy in environments:
             found = lines.get((model, place, policy), [])
             badges = _summary(found) or [element("span", "not validated", _class="soft")]
-            cells.append(element("td", element("div", *badges, _class="row"), data_label=_environment(place, policy, several)))
+            cells.append(
+                element("td", element("div", *badges, _class="row"), data_label=_environment(place, policy, several))
+            )
         rows.append(element("tr", *cells))
     table = element("table", element("thead", element("tr", *head)), element("tbody", *rows), _class="stack")
     return element("div", table, _class="card wide")
@@ -126,7 +152,11 @@ def _model(key: tuple[str, str, str], line: Sequence[Validation], several: bool)
         element(
             "div",
             *_summary(newest),
-            element("span", f"{len(newest)} batches, {len(line)} validations", _class="soft"),
+            element(
+                "span",
+                f"{len(newest)} batch{'' if len(newest) == 1 else 'es'}, {_count(len(line), 'validation')}",
+                _class="soft",
+            ),
             _class="row",
         ),
         draw_trend([item.bar for item in shown], label),
@@ -134,20 +164,32 @@ def _model(key: tuple[str, str, str], line: Sequence[Validation], several: bool)
         _table(sorted(newest, key=lambda item: _ORDER.index(item.verdict))[:_MOST_SHOWN]),
     ]
     if older:
-        parts.append(element("details", element("summary", f"{len(older)} earlier validations of the same batches"), _table(older)))
+        parts.append(
+            element(
+                "details", element("summary", f"{len(older)} earlier validations of the same batches"), _table(older)
+            )
+        )
     return [element("h2", f"{model} · {_environment(place, policy, several)}"), element("div", *parts, _class="card")]
 
 
+def _state(item: Validation) -> Markup:
+    if item.entry is None:
+        return element("td", "–", _class="none")
+    return element("td", item.entry.state, data_label="quarantine")
+
+
 def _table(items: Sequence[Validation]) -> Markup:
-    head = element("tr", *(element("th", name) for name in ("batch", "verdict", "rows", "first finding", "quarantine", "when")))
+    head = element(
+        "tr", *(element("th", name) for name in ("batch", "verdict", "rows", "first finding", "quarantine", "when"))
+    )
     rows = [
         element(
             "tr",
-            element("td", element("a", item.batch, href=f"{item.address}.html")),
+            element("td", element("a", item.batch, href=item.link)),
             element("td", badge(item.verdict)),
             element("td", f"{item.rows:,}", data_label="rows"),
             element("td", item.reasons[0] if item.reasons else "every rule holds"),
-            element("td", item.entry.state if item.entry else "–", data_label="quarantine"),
+            _state(item),
             element("td", item.evidence.made_at[:10], data_label="when"),
         )
         for item in items

@@ -1,13 +1,13 @@
-"""The page of one validated version: the verdict, failing rules first, quarantine, distributions, and what is signed."""
+"""The page of one validated version: verdict, failing rules first, quarantine, distributions, and what is signed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
 
-from secure_ml.contracts.profile import ColumnProfile, Profile
+from secure_ml.contracts.profile import ColumnProfile, Profile, Value
 from secure_ml.digests import Json
-from secure_ml.monitoring.drawings import Bar, draw_histogram, draw_trend, draw_values, figure, share
+from secure_ml.monitoring.drawings import Bar, draw_histogram, draw_small_trend, draw_trend, draw_values, figure, share
 from secure_ml.monitoring.markup import Markup, element, page
 from secure_ml.monitoring.validation_state import State, Validation, count_of
 
@@ -17,6 +17,7 @@ _TREND: Final = 20
 _MAX_COLUMNS: Final = 300
 _MAX_VALUES: Final = 8
 _RARE: Final = 5
+_FEW: Final = 6
 _SAID: Final = {"passed": "✓ passed", "warned": "! passed with warnings", "blocked": "✕ blocked"}
 
 
@@ -25,7 +26,9 @@ def badge(verdict: str, text: str = "") -> Markup:
     return element("span", text or _SAID[verdict], _class=f"badge {verdict}")
 
 
-def render_validation(state: State, item: Validation, profile: Profile | None, trouble: str) -> tuple[bytes, dict[str, Any]]:
+def render_validation(
+    state: State, item: Validation, profile: Profile | None, trouble: str
+) -> tuple[bytes, dict[str, Any]]:
     """Render one page, and the same as a document.
 
     Args:
@@ -91,12 +94,14 @@ def _finding(found: dict[str, Json], line: Sequence[Validation]) -> Markup:
     failed, rows = count_of(found, "failed"), count_of(found, "rows")
     kind = "blocked" if blocks else "warned"
     column = found.get("column")
-    said = [f"rule {found.get('rule')}", f"reason {str(found.get('code', 'check')).replace('_', ' ')}"]
-    said.insert(0, f"column {column}" if column else "whole table")
+    said = [f"column {column}" if column else "whole table", f"rule {found.get('rule')}"]
+    code = str(found.get("code", "check"))
+    if code != "check":
+        said.append(f"reason {code.replace('_', ' ')}")
     if found.get("by") == "pandera":
         said.append("run by pandera")
     bars = [_bar_of(found, earlier) for earlier in line]
-    trend = [draw_trend(bars, f"share of rows that failed, over {len(bars)} validations", small=True)]
+    trend = [draw_small_trend(bars, f"share of rows that failed, over {len(bars)} validations")]
     return element(
         "article",
         element(
@@ -120,10 +125,11 @@ def _bar_of(found: dict[str, Json], earlier: Validation) -> Bar:
         if (other.get("column"), other.get("rule")) == (found.get("column"), found.get("rule"))
     ]
     if not same:
-        return Bar("passed", 0.0, f"{earlier.batch}: held")
+        return Bar(earlier.batch, "passed", 0.0, f"{earlier.batch}: held")
     failed, rows = sum(count_of(other, "failed") for other in same), max(count_of(other, "rows") for other in same)
-    verdict = "blocked" if any(other.get("tier") == "block" for other in same) else "warned"
-    return Bar("blocked" if verdict == "blocked" else "warned", failed / max(rows, 1), f"{earlier.batch}: {share(failed, rows)}")
+    part = failed / max(rows, 1)
+    blocks = any(other.get("tier") == "block" for other in same)
+    return Bar(earlier.batch, "blocked" if blocks else "warned", part, f"{earlier.batch}: {share(failed, rows)}")
 
 
 def _quarantine(item: Validation) -> list[Markup]:
@@ -183,15 +189,22 @@ def _distributions(item: Validation, profile: Profile | None) -> list[Markup]:
 def _column(column: ColumnProfile, kind: str) -> Markup:
     rows = column.count + column.missing
     total = f"{share(column.missing, rows)} missing"
-    distinct = "" if column.distinct is None else f", {'' if column.distinct_exact else 'about '}{column.distinct:,} different"
-    name = element("div", element("h3", column.name), *([badge(kind, {"blocked": "✕", "warned": "!"}[kind])] if kind else []), _class="row")
+    distinct = (
+        "" if column.distinct is None else f", {'' if column.distinct_exact else 'about '}{column.distinct:,} different"
+    )
+    name = element(
+        "div",
+        element("h3", column.name),
+        *([badge(kind, {"blocked": "✕", "warned": "!"}[kind])] if kind else []),
+        _class="row",
+    )
     parts: list[Markup] = [name, element("p", f"{column.dtype}; {total}{distinct}", _class="soft")]
     if column.personal:
         parts.append(element("p", "Personal: counts only.", _class="soft"))
-    elif column.histogram and column.kind != "boolean":
+    elif column.kind in ("text", "boolean") or (column.distinct or 0) <= _FEW:
+        parts += _values(column) if column.count else []
+    elif column.histogram:
         parts += _numbers(column)
-    elif column.kind in ("text", "boolean") and column.count:
-        parts += _values(column)
     return element("div", *parts, _class=f"card {kind}".strip())
 
 
@@ -206,14 +219,19 @@ def _numbers(column: ColumnProfile) -> list[Markup]:
 
 def _values(column: ColumnProfile) -> list[Markup]:
     """Draw the frequent values; a value that occurs a few times may be about one person, and is not named."""
-    names = {"0": "false", "1": "true"} if column.kind == "boolean" else {}
-    top = [(names.get(str(value), str(value)), count) for value, count in column.top if count >= _RARE][:_MAX_VALUES]
+    top = [(_named(column, value), count) for value, count in column.top if count >= _RARE][:_MAX_VALUES]
     rest = column.count - sum(count for _, count in top)
     if not top:
         return [element("p", f"No value occurs {_RARE} times or more.", _class="soft")]
     if rest > 0:
         top.append(("all others", rest))
     return [draw_values(top, column.count, f"frequent values of {column.name}")]
+
+
+def _named(column: ColumnProfile, value: Value) -> str:
+    if isinstance(value, str):
+        return value or "(empty)"
+    return ("false", "true")[bool(value)] if column.kind == "boolean" else figure(value)
 
 
 def _signed(item: Validation) -> list[Markup]:

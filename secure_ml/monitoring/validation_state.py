@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
 from secure_ml.contracts.profile import Profile, parse
 from secure_ml.digests import Digest, Json, sha256
@@ -109,12 +110,17 @@ class Validation:
     def bar(self) -> Bar:
         """Its bar in a trend."""
         said = f"{self.evidence.made_at[:10]} {self.batch}: {self.verdict}"
-        return Bar(self.verdict, self.failed_share, f"{said}; {self.reasons[0]}" if self.reasons else said)
+        return Bar(self.batch, self.verdict, self.failed_share, f"{said}; {self.reasons[0]}" if self.reasons else said)
 
     @property
     def address(self) -> str:
         """Where its page lies, from the index; `.html` and `.json` follow."""
         return f"{self.place}/{self.evidence.model}/{self.evidence.cause}"
+
+    @property
+    def link(self) -> str:
+        """The relative URL of its page, from the index."""
+        return f"{quote(self.address)}.html"
 
     def as_json(self) -> dict[str, Any]:
         """Return what the pages show, as JSON."""
@@ -138,7 +144,7 @@ class Validation:
             "made_at": evidence.made_at,
             "evidence": f"evidence/{evidence.model}/{evidence.stage}/{evidence.path.name}",
             "evidence_digest": evidence.document,
-            "page": f"{self.address}.html",
+            "page": self.link,
         }
 
 
@@ -179,7 +185,7 @@ class State:
         }
 
     def line_of(self, validation: Validation, most: int) -> list[Validation]:
-        """Return the validations of the same model in the same environment up to this one, at most the newest `most`."""
+        """Return the newest validations of the same model in the same environment up to this one, at most `most`."""
         key, index = self._places_in_lines[validation.place, validation.evidence.cause]
         return self.lines[key][max(0, index + 1 - most) : index + 1]
 
