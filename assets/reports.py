@@ -1,5 +1,6 @@
 """The HTML reports on loopback (`python -m assets.reports PORT`): only bytes that signed evidence names are served.
 
+The validation docs are made from signed evidence for each request; the files under `reports/validation` are not read.
 A plain file server would follow a link in the home to any file that its user may read, the signing key first.
 """
 
@@ -13,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from secure_ml.errors import SecureMLError
 from secure_ml.gates import history, read_subjects
 from secure_ml.installation import Installation
+from secure_ml.monitoring.validation_docs import render_own_doc
 from secure_ml.spec import find_models
 
 __all__ = ["serve_reports"]
@@ -32,10 +34,13 @@ def serve_reports(installation: Installation, port: int) -> None:
             for name in evidence.subjects
         ]
         links = "".join(f'<li><a href="/{html.escape(name)}">{html.escape(name)}</a></li>' for name in names)
-        return f"<!doctype html><title>Reports</title><ul>{links}</ul>".encode()
+        docs = '<p><a href="/validation/index.html">Validation of all models</a></p>'
+        return f"<!doctype html><title>Reports</title>{docs}<ul>{links}</ul>".encode()
 
     def report(path: str) -> bytes | None:
         model, _, name = path.partition("/")
+        if model == "validation":
+            return render_own_doc(installation, name or "index.html")
         if model not in models:
             return None
         for evidence in history(home, trust, model, "drift_report"):
@@ -52,7 +57,8 @@ def serve_reports(installation: Installation, port: int) -> None:
             except SecureMLError as error:
                 code, content = 500, html.escape(str(error)).encode(errors="replace")
             self.send_response(code)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
+            kind = "application/json" if path.endswith(".json") else "text/html"
+            self.send_header("Content-Type", f"{kind}; charset=utf-8")
             self.send_header("Content-Length", str(len(content)))
             self.send_header("X-Content-Type-Options", "nosniff")
             self.end_headers()

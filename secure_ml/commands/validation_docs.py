@@ -48,7 +48,7 @@ def _validation_docs(chosen: argparse.Namespace) -> int:
         places.append(Place(name, Home(Path(path).resolve())))
     if chosen.home and not chosen.out:
         raise PreconditionError("--out: needed with --home; the pages of a home's own hold that home only")
-    folder = (chosen.out or docs_folder(place)).absolute()
+    folder = chosen.out.resolve() if chosen.out else docs_folder(place)
     state = write_docs(places, place.trust, folder)
     index = folder / "index.html"
     document = {

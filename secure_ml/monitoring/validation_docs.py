@@ -9,18 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from secure_ml.digests import canonical_json
 from secure_ml.errors import PreconditionError, SecureMLError, UnavailableError
 from secure_ml.gates import Evidence
-from secure_ml.home import write_derived
+from secure_ml.home import Home, write_derived
 from secure_ml.installation import Installation
 from secure_ml.monitoring.validation_index import render_index
 from secure_ml.monitoring.validation_page import render_validation
-from secure_ml.monitoring.validation_state import Place, State, gather, profile_of
+from secure_ml.monitoring.validation_state import Place, State, Validation, gather, profile_of
 from secure_ml.signing.keys import Trust
 
-__all__ = ["OWN", "docs_folder", "page_of", "write_docs", "write_own_docs"]
+__all__ = ["OWN", "docs_folder", "page_of", "render_own_doc", "write_docs", "write_own_docs"]
 
 OWN = "home"
 """What an installation calls its own home on its own pages."""
@@ -45,6 +46,7 @@ def write_own_docs(installation: Installation) -> State:
     Raises:
         UnavailableError: They cannot be written.
     """
+    _require_folder(installation.home.reports)
     return write_docs([Place(OWN, installation.home)], installation.trust, docs_folder(installation))
 
 
@@ -70,26 +72,63 @@ def write_docs(places: Sequence[Place], trust: Trust, folder: Path) -> State:
         )
     state = gather(places, trust)
     homes = {place.name: place.home for place in places}
+    kept: set[Path] = set()
     try:
-        kept: set[Path] = set()
+        _require_folder(folder)
+        index, document = render_index(state)
+        pages = {folder / "index.html": index, folder / "index.json": canonical_json(document)}
         for item in state.validations:
-            drawn, said = None, ""
-            try:
-                drawn = profile_of(homes[item.place], item.evidence)
-            except SecureMLError as error:
-                said = str(error)
+            page, document = _render(state, homes[item.place], item)
             target = folder / item.address
-            page, document = render_validation(state, item, drawn, said)
+            _require_folder(target.parent.parent)
+            _require_folder(target.parent)
             for suffix, content in ((".html", page), (".json", canonical_json(document))):
                 kept.add(write_derived(target.with_name(target.name + suffix), content))
         for place in names:
             _remove_others(folder / place, kept)
-        page, document = render_index(state)
-        write_derived(folder / "index.html", page)
-        write_derived(folder / "index.json", canonical_json(document))
+        for path, content in pages.items():
+            write_derived(path, content)
     except OSError as error:
         raise UnavailableError(f"validation docs: {folder} cannot be written ({error.strerror})") from None
     return state
+
+
+def render_own_doc(installation: Installation, path: str) -> bytes | None:
+    """Render one page of this installation's own home from what is signed now; None where there is no such page.
+
+    Args:
+        installation: Home and trust root.
+        path: From the folder of the pages, such as `index.html`.
+    """
+    state = gather([Place(OWN, installation.home)], installation.trust)
+    name, _, suffix = path.rpartition(".")
+    if suffix not in ("html", "json"):
+        return None
+    item = next((item for item in state.validations if item.address == name), None)
+    if item is None and name != "index":
+        return None
+    page, document = render_index(state) if item is None else _render(state, installation.home, item)
+    return page if suffix == "html" else canonical_json(document)
+
+
+def _render(state: State, home: Home, item: Validation) -> tuple[bytes, dict[str, Any]]:
+    profile, said = None, ""
+    try:
+        profile = profile_of(home, item.evidence)
+    except SecureMLError as error:
+        said = str(error)
+    return render_validation(state, item, profile, said)
+
+
+def _require_folder(path: Path) -> None:
+    """Make a folder; a link is refused, since what it leads to is not ours to write.
+
+    Raises:
+        UnavailableError: It is a link.
+    """
+    if path.is_symlink():
+        raise UnavailableError(f"validation docs: {path} is a link, expected a folder; remove it")
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _remove_others(folder: Path, kept: set[Path]) -> None:
