@@ -24,12 +24,12 @@ from secure_ml.errors import MalformedError, RejectedError
 from secure_ml.signing.envelope import sign_statement, verify_statement
 from secure_ml.signing.keys import Signer, Trust
 
-__all__ = ["STAGE", "render_manifest", "verify_provenance"]
+__all__ = ["STAGE", "sign_manifest", "verify_provenance"]
 
 STAGE = "source_manifest"
 
 
-def render_manifest(source: str, batches: Mapping[str, Digest], signer: Signer) -> bytes:
+def sign_manifest(source: str, batches: Mapping[str, Digest], signer: Signer) -> bytes:
     """Sign the manifest of one source.
 
     Args:

@@ -17,9 +17,10 @@ from secure_ml.datasets.provenance import verify_provenance
 from secure_ml.datasets.quarantine import render_quarantine
 from secure_ml.datasets.sources import LocalFolder
 from secure_ml.datasets.sources.names import BATCH_NAME, SUFFIX
-from secure_ml.digests import Digest, digest_of, sha256
+from secure_ml.datasets.versions import Manifest, render_manifest
+from secure_ml.digests import Digest, digest_of, parse_digest, sha256
 from secure_ml.errors import MalformedError, PreconditionError, RejectedError, UnavailableError
-from secure_ml.gates import Evidence, find, latest, read_subjects, record, require
+from secure_ml.gates import Evidence, find, history, latest, read_subjects, record, require
 from secure_ml.home import Home, read_file
 from secure_ml.installation import Installation
 from secure_ml.signing.keys import Trust
@@ -34,10 +35,12 @@ __all__ = [
     "dataset_folder",
     "fetch_batch",
     "inbox_batches",
+    "is_manifest",
     "taken_in",
 ]
 
 BATCH_FILE = "batch.csv"
+_MANIFEST = "manifest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,11 @@ def dataset_folder(home: Home, model: str, version: str) -> Path:
     return home.datasets / model / version
 
 
+def is_manifest(file: str) -> bool:
+    """Tell the manifest among the files of a version."""
+    return file.startswith(_MANIFEST)
+
+
 def fetch_batch(model: GuardedModel, home: Home, trust: Trust, batch: str) -> Arrived:
     """Read a batch once, and hold it against the signed manifest where one is required.
 
@@ -141,14 +149,18 @@ def dataset(installation: Installation, model: GuardedModel, batch: str) -> Evid
     known = find(home, trust, model.name, "dataset", cause)
     if known is None:
         rows, refused = _look(model, arrived)
-        files = {} if refused else {BATCH_FILE: arrived.content}
+        files: dict[str, bytes] = {}
         if refused:
             _quarantine(home, model, arrived, cause, refused)
             if find(home, trust, model.name, "dataset", _cause(model, arrived, None)) is not None:
                 # These bytes were proven before. The manifest may come back, so no evidence speaks against them.
                 raise RejectedError(f"{model.name}/dataset of batch {batch}: rejected: {refused.sentence}")
         else:
-            home.write_folder(folder, files)
+            home.write_folder(folder, {BATCH_FILE: arrived.content})
+            manifest = render_manifest(_manifest(installation, model, arrived, rows))
+            name = f"{_MANIFEST}-{sha256(manifest)[:16]}.json"
+            home.write_file(folder / name, manifest)
+            files = {BATCH_FILE: arrived.content, name: manifest}
         known = record(
             home,
             installation.signer(),
@@ -256,6 +268,29 @@ def _look(model: GuardedModel, arrived: Arrived) -> tuple[int, Finding | None]:
         return parse_batch(arrived.content, model.batches, arrived.batch).height, None
     except MalformedError as error:
         return 0, _finding("readable", str(error), "unreadable")
+
+
+def _manifest(installation: Installation, model: GuardedModel, arrived: Arrived, rows: int) -> Manifest:
+    """Say what this version is made of. Equal bytes of another batch have a manifest of their own beside it."""
+    before = [
+        evidence.inputs["version"]
+        for evidence in history(installation.home, installation.trust, model.name, "dataset")
+        if evidence.inputs["batch"] == arrived.batch and evidence.decision == "accepted"
+    ]
+    parents = [parse_digest(version, arrived.batch) for version in before[-1:] if version != arrived.version]
+    return Manifest(
+        model=model.name,
+        stage="dataset",
+        batch=arrived.batch,
+        files={BATCH_FILE: arrived.version},
+        rows=rows,
+        profile=None,
+        contract=None,
+        parents=tuple(parents),
+        origin=arrived.origin,
+        place=arrived.place,
+        proof=arrived.proof,
+    )
 
 
 def _finding(rule: str, sentence: str, code: ReasonCode) -> Finding:

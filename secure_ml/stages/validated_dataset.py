@@ -16,7 +16,8 @@ from secure_ml.contracts.profiling import profile_frame
 from secure_ml.contracts.reading import parse_batch
 from secure_ml.datasets.quarantine import ROWS_FILE, render_quarantine
 from secure_ml.datasets.sifting import Sifted, sift
-from secure_ml.digests import Digest, Json, digest_of, sha256
+from secure_ml.datasets.versions import Manifest, render_manifest
+from secure_ml.digests import Digest, Json, digest_of, parse_digest, sha256
 from secure_ml.errors import RejectedError
 from secure_ml.gates import Evidence, find, read_subjects, record, require
 from secure_ml.installation import Installation
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PROFILE_FILE", "TABLE_FILE", "examine", "found_personal", "judge", "validated_dataset", "validation_cause"]
 
-TABLE_FILE, PROFILE_FILE = "table.parquet", "profile.json"
+TABLE_FILE, PROFILE_FILE, MANIFEST_FILE = "table.parquet", "profile.json", "manifest.json"
 
 
 def validation_cause(
@@ -95,6 +96,7 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
                 buffer = io.BytesIO()
                 frame.write_parquet(buffer, compression="zstd")
                 files[TABLE_FILE] = buffer.getvalue()
+                files[MANIFEST_FILE] = render_manifest(_manifest(model, given, frame.height, files))
             home.write_folder(dataset_folder(home, model.name, cause), files)
         known = record(
             home,
@@ -157,6 +159,25 @@ def _given(installation: Installation, model: GuardedModel, batch: str) -> tuple
 def found_personal(findings: Iterable[Mapping[str, Any]]) -> set[str]:
     """Return the columns in which findings, as evidence holds them, say that there are personal data."""
     return {finding["column"] for finding in findings if finding.get("code") == "personal" and finding["column"]}
+
+
+def _manifest(model: GuardedModel, given: Evidence, rows: int, files: Mapping[str, bytes]) -> Manifest:
+    """Say what this version is made of: the bytes as they arrived are its one parent."""
+    where = f"evidence of {given.inputs['batch']}"
+    proof = given.inputs.get("manifest")
+    return Manifest(
+        model=model.name,
+        stage="validated_dataset",
+        batch=given.inputs["batch"],
+        files={name: sha256(content) for name, content in files.items()},
+        rows=rows,
+        profile=sha256(files[PROFILE_FILE]),
+        contract=model.contract_digest,
+        parents=(parse_digest(given.inputs["version"], where),),
+        origin=given.inputs.get("origin", "files"),
+        place=str(given.facts["source"]),
+        proof=parse_digest(proof, where) if proof else None,
+    )
 
 
 def _reasons(report: Report) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from secure_ml.datasets.provenance import render_manifest
+from secure_ml.datasets.provenance import sign_manifest
 from secure_ml.datasets.sources import DVC
 from secure_ml.datasets.sources.names import MANIFEST_FILE
 from secure_ml.digests import sha256
@@ -101,7 +101,7 @@ def test_a_flipped_bit_in_the_cache_is_found(repository: Path) -> None:
 def test_md5_is_no_defence_against_who_writes_the_repository_and_the_manifest_is(
     repository: Path, installation: Installation, signer: Signer
 ) -> None:
-    manifest = render_manifest("lab", {"january": sha256(GOOD)}, signer)
+    manifest = sign_manifest("lab", {"january": sha256(GOOD)}, signer)
     (repository / MANIFEST_FILE).write_bytes(manifest)
     write_file(repository, "january.csv", POISON)
     dataset(installation, model_on(sources={"lab": DVC(repository, require_manifest=False)}), "lab.january")

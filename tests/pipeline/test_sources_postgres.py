@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from secure_ml.datasets.provenance import render_manifest
+from secure_ml.datasets.provenance import sign_manifest
 from secure_ml.datasets.sources import Postgres, Query, Table
 from secure_ml.digests import sha256
 from secure_ml.errors import MalformedError, PreconditionError, RejectedError, SecureMLError, UnavailableError
@@ -95,7 +95,7 @@ def test_a_signed_manifest_lists_a_database_too(installation: Installation, sign
     model = model_on(sources={"shop": Postgres({"all": query}, manifest=path)})
     with pytest.raises(RejectedError, match="its source shop has no signed manifest"):
         dataset(installation, model, "shop.all")
-    path.write_bytes(render_manifest("shop", {"all": sha256(fetched(query))}, signer))
+    path.write_bytes(sign_manifest("shop", {"all": sha256(fetched(query))}, signer))
     dataset(installation, model, "shop.all")
 
 

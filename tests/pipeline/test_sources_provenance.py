@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from secure_ml.datasets.provenance import STAGE, render_manifest
+from secure_ml.datasets.provenance import STAGE, sign_manifest
 from secure_ml.datasets.sources import LocalFolder
 from secure_ml.datasets.sources.names import MANIFEST_FILE
 from secure_ml.digests import sha256
@@ -49,7 +49,7 @@ def foreign(tmp_path: Path) -> Signer:
 
 def sign(folder: Path, signer: Signer, source: str = "sales") -> None:
     batches = {path.stem: sha256(path.read_bytes()) for path in folder.glob("*.csv")}
-    (folder / MANIFEST_FILE).write_bytes(render_manifest(source, batches, signer))
+    (folder / MANIFEST_FILE).write_bytes(sign_manifest(source, batches, signer))
 
 
 def refused(installation: Installation, model: GuardedModel, batch: str = "sales.january") -> str:
@@ -159,7 +159,7 @@ def test_a_manifest_that_no_longer_lists_an_accepted_batch_refuses_it(
 ) -> None:
     sign(folder, signer)
     take_in(installation, guarded, "sales.january")
-    (folder / MANIFEST_FILE).write_bytes(render_manifest("sales", {}, signer))
+    (folder / MANIFEST_FILE).write_bytes(sign_manifest("sales", {}, signer))
     assert "its digest is not in the source's signed manifest" in refused(installation, guarded)
 
 

@@ -1,0 +1,189 @@
+"""`dataset`: the versions of a model's datasets, and the signed manifest of a source."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from secure_ml.commands.saying import ACCEPTED, ENVIRONMENT, AddCommand, Run, say
+
+__all__ = ["add"]
+
+
+def add(command: AddCommand) -> None:
+    """Declare the commands of this file."""
+    dataset = command(
+        "dataset",
+        _log,  # never by itself: an action is required, and brings its own
+        "Show, compare and check out dataset versions; sign a source's manifest.",
+        "A version is content-addressed and never changed. Everything shown was verified.",
+    )
+    actions = dataset.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def action(name: str, run: Run, text: str, more: str) -> argparse.ArgumentParser:
+        added = actions.add_parser(
+            name,
+            help=text,
+            description=f"{text}\n\n{more}",
+            epilog=ENVIRONMENT,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        # Without a default of its own, so that it does not undo one that stands before the action.
+        json_help = "print one JSON document instead of text"
+        added.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=json_help)
+        added.set_defaults(run=run)
+        return added
+
+    log = action("log", _log, "List versions and refusals, oldest first.", "Every document shown was verified.")
+    log.add_argument("model", metavar="MODEL", help="a model")
+    log.add_argument("batch", metavar="BATCH", nargs="?", help="one batch (default: all, and training sets)")
+
+    diff = action(
+        "diff",
+        _diff,
+        "Say how version B differs from version A: rows, columns, profiles.",
+        "Rows are matched by value, whatever their order, and named by digest; no cell is printed.",
+    )
+    diff.add_argument("model", metavar="MODEL", help="a registered model")
+    for name in ("A", "B"):
+        diff.add_argument(name.lower(), metavar=name, help="first characters of a version, or a batch for its newest")
+
+    checkout = action(
+        "checkout",
+        _checkout,
+        "Write the verified files of a version into a new folder.",
+        "One changed byte, and nothing is written. A folder that is there is never written to.",
+    )
+    checkout.add_argument("model", metavar="MODEL", help="a model")
+    checkout.add_argument("version", metavar="VERSION", help="first characters of a version, or a batch for its newest")
+    checkout.add_argument("folder", metavar="FOLDER", type=Path, help="a folder that is not there yet")
+
+    sign = action(
+        "sign-manifest",
+        _sign_manifest,
+        "Sign which batches a source has, and with which bytes.",
+        "Lists each NAME.csv of FOLDER with its SHA-256 in manifest.dsse.json, signed by SECURE_ML_SIGNER. The trust\n"
+        "root of who takes the batches in must hold the key, and should say in policy.json that it signs\n"
+        "source_manifest, or source_manifest:NAME, and nothing else.",
+    )
+    sign.add_argument("folder", metavar="FOLDER", type=Path, help="a folder of CSV files")
+    sign.add_argument("--source", required=True, metavar="NAME", help="the source's name in the model's file, or inbox")
+    sign.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: FOLDER/manifest.dsse.json)")
+
+
+def _log(chosen: argparse.Namespace) -> int:
+    from secure_ml.installation import Installation
+    from secure_ml.stages.versions import list_versions
+
+    found = list_versions(Installation.for_verification(os.environ), chosen.model, chosen.batch)
+    rows: list[dict[str, Any]] = []
+    lines: list[str] = []
+    for version in found:
+        evidence, manifest = version.evidence, version.manifest
+        rows.append(
+            {
+                "version": version.id,
+                "stage": evidence.stage,
+                "batch": version.batch,
+                "made_at": evidence.made_at,
+                "decision": evidence.decision,
+                "reasons": list(evidence.reasons),
+                "files": dict(evidence.subjects),
+                "manifest": asdict(manifest) if manifest else None,
+            }
+        )
+        said = evidence.reasons[0] if evidence.reasons else ""
+        if manifest is not None:
+            said = f"{manifest.rows} rows, from {manifest.origin}"
+            said += "".join(
+                f", {name} {digest[:12]}"
+                for name, digest in (("contract", manifest.contract), ("profile", manifest.profile))
+                if digest
+            )
+            said += "".join(f", after {parent[:12]}" for parent in manifest.parents)
+        of = f"{evidence.stage} {version.batch or ''}".strip()
+        lines.append(f"{version.id[:12]}  {evidence.made_at[:19]}  {of:<32} {evidence.decision:<8}  {said}".rstrip())
+    say(chosen, {"ok": True, "model": chosen.model, "versions": rows}, lines, f"{chosen.model}: {len(found)} versions")
+    return ACCEPTED
+
+
+def _diff(chosen: argparse.Namespace) -> int:
+    from secure_ml.installation import Installation
+    from secure_ml.spec import find_model
+    from secure_ml.stages.versions import compare
+
+    model = find_model(chosen.model)
+    before, after, difference, distances = compare(Installation.for_verification(os.environ), model, chosen.a, chosen.b)
+    lines = [f"rows: {difference.rows[0]} before, {difference.rows[1]} after"]
+    lines += [f"rows added: {difference.added}", f"rows removed: {difference.removed}"]
+    lines += [f"+ {digest}" for digest in difference.added_digests]
+    lines += [f"- {digest}" for digest in difference.removed_digests]
+    for said, names in (
+        ("added", difference.columns_added),
+        ("removed", difference.columns_removed),
+        ("of another type", difference.columns_retyped),
+    ):
+        lines += [f"column {said}: {name}" for name in names]
+    if distances is None:
+        lines.append("profiles: not compared, one of the two has none")
+    for distance in distances or ():
+        if distance.value > distance.bound:
+            lines.append(
+                f"profile of {distance.column}: {distance.measure} {distance.value:.4f} ± {distance.bound:.4f}"
+            )
+    document = {
+        "ok": True,
+        "model": model.name,
+        "a": before.id,
+        "b": after.id,
+        **asdict(difference),
+        "profile": None if distances is None else [asdict(distance) for distance in distances],
+    }
+    sentence = f"{difference.added} rows added, {difference.removed} removed"
+    say(chosen, document, lines, f"{model.name}: {before.id[:12]} to {after.id[:12]}: {sentence}")
+    return ACCEPTED
+
+
+def _checkout(chosen: argparse.Namespace) -> int:
+    from secure_ml.installation import Installation
+    from secure_ml.stages.versions import checkout
+
+    place = Installation.for_verification(os.environ)
+    version, files = checkout(place, chosen.model, chosen.version, chosen.folder)
+    lines = [f"{version.evidence.subjects[name]}  {chosen.folder / name}" for name in files]
+    document = {
+        "ok": True,
+        "model": chosen.model,
+        "version": version.id,
+        "folder": str(chosen.folder),
+        "files": dict(version.evidence.subjects),
+    }
+    say(chosen, document, lines, f"{chosen.model}: version {version.id[:12]} verified and written to {chosen.folder}")
+    return ACCEPTED
+
+
+def _sign_manifest(chosen: argparse.Namespace) -> int:
+    from secure_ml.datasets.provenance import sign_manifest
+    from secure_ml.datasets.sources import LocalFolder
+    from secure_ml.datasets.sources.names import MANIFEST_FILE
+    from secure_ml.digests import sha256
+    from secure_ml.errors import PreconditionError
+    from secure_ml.installation import Installation
+
+    source = LocalFolder(chosen.folder)
+    batches = {name: sha256(source.fetch(name, max_bytes=2 << 30)) for name in source.names()}
+    signer = Installation.from_environment(os.environ).signer()
+    path = chosen.output or chosen.folder / MANIFEST_FILE
+    fresh = path.with_name(f".{path.name}.fresh")
+    try:
+        fresh.write_bytes(sign_manifest(chosen.source, batches, signer))
+        fresh.replace(path)
+    except OSError as error:
+        raise PreconditionError(f"{path}: cannot be written ({error.strerror})") from None
+    document = {"ok": True, "source": chosen.source, "manifest": str(path), "key": signer.keyid, "batches": batches}
+    lines = [f"{digest}  {name}" for name, digest in batches.items()]
+    say(chosen, document, lines, f"{path}: {len(batches)} batches of {chosen.source}, signed by key {signer.keyid}")
+    return ACCEPTED
