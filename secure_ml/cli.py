@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from secure_ml.commands import contracts, datasets, models, quarantine, serving, status, validation_docs
+from secure_ml.commands import contracts, datasets, inference, models, quarantine, serving, status, validation_docs
 from secure_ml.commands.saying import ENVIRONMENT, REJECTED, UNUSABLE, Run
 from secure_ml.errors import RejectedError, SecureMLError
 
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    for part in (models, contracts, serving, status, quarantine, datasets, validation_docs):
+    for part in (models, contracts, inference, serving, status, quarantine, datasets, validation_docs):
         part.add(command)
     return parser
 

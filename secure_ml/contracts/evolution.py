@@ -9,20 +9,17 @@ Rules of one kind are compared by what all of them together allow, so that `ge(0
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import CodeType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from pandera.polars import DataFrameSchema
+from secure_ml.contracts.rules import METADATA_KEY, ContractColumn, Rule, Rules, compile_rules, to_schema
 
 __all__ = ["Change", "diff_contracts"]
 
 Kind = Literal["incompatible", "stricter", "looser"]
 _ORDER: tuple[Kind, ...] = ("incompatible", "stricter", "looser")
-_BOUND = re.compile(r"(?P<stem>\w+)_at_(?P<side>most|least)\((?P<rest>.*?)(?P<bound>-?[\d.]+(?:e-?\d+)?)\)", re.DOTALL)
 _MAX_SHOWN = 8
 
 
@@ -86,19 +83,22 @@ def _below(one: _Interval, other: _Interval) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rules:
-    """All that the checks of one column allow together."""
+class _Allowed:
+    """All that the checks of one column, or of the table, allow together."""
 
     range: _Interval = _Interval()
     length: _Interval = _Interval()
     allowed: frozenset[Any] | None = None
     forbidden: frozenset[Any] = frozenset()
-    bounds: Mapping[str, _Interval] = field(default_factory=dict)
+    figures: Mapping[str, _Interval] = field(default_factory=dict)
+    vocabulary: frozenset[Any] | None = None
     others: Mapping[str, object] = field(default_factory=dict)
 
-    def add(self, check: Any) -> _Rules:
-        given = check.statistics or {}
-        match check.name:
+    def add(self, rule: Rule) -> _Allowed:
+        given = rule.parameters
+        match rule.kind:
+            case _ if rule.why is not None:
+                return replace(self, others={**self.others, rule.name: _identity(rule.check)})
             case "equal_to":
                 return self._allow([given["value"]])
             case "isin":
@@ -107,36 +107,39 @@ class _Rules:
                 return replace(self, forbidden=self.forbidden | {given["value"]})
             case "notin":
                 return replace(self, forbidden=self.forbidden | frozenset(given["forbidden_values"]))
-            case "greater_than" | "greater_than_or_equal_to" as name:
-                end = _Interval(low=given["min_value"], low_open=name == "greater_than")
-                return replace(self, range=self.range & end)
-            case "less_than" | "less_than_or_equal_to" as name:
-                end = _Interval(high=given["max_value"], high_open=name == "less_than")
-                return replace(self, range=self.range & end)
+            case "greater_than" | "greater_than_or_equal_to" as kind:
+                return self._within(_Interval(low=given["min_value"], low_open=kind == "greater_than"))
+            case "less_than" | "less_than_or_equal_to" as kind:
+                return self._within(_Interval(high=given["max_value"], high_open=kind == "less_than"))
             case "in_range":
                 ends = (not given["include_min"], not given["include_max"])
-                return replace(self, range=self.range & _Interval(given["min_value"], given["max_value"], *ends))
+                return self._within(_Interval(given["min_value"], given["max_value"], *ends))
             case "str_length":
                 exact = given.get("exact_value")
                 low, high = (exact, exact) if exact is not None else (given["min_value"], given["max_value"])
                 return replace(self, length=self.length & _Interval(low, high))
-        name = _name_of(check)
-        if bound := _BOUND.fullmatch(name):
-            stem = f"{bound['stem']}_at_{bound['side']}({bound['rest']})"
-            figure = float(bound["bound"])
-            end = _Interval(high=figure) if bound["side"] == "most" else _Interval(low=figure)
-            return replace(self, bounds={**self.bounds, stem: self.bounds.get(stem, _Interval()) & end})
-        return replace(self, others={**self.others, name: _identity(check)})
+            case "null_fraction_at_most":
+                return self._figure(rule.kind, _Interval(high=given["fraction"]))
+            case "fresh_within":
+                return self._figure("age_s", _Interval(high=given["age_s"]))
+            case "out_of_vocabulary_at_most":
+                known = frozenset(given["vocabulary"])
+                both = known if self.vocabulary is None else self.vocabulary & known
+                return replace(self, vocabulary=both)._figure(rule.kind, _Interval(high=given["fraction"]))
+        if {"low", "high"} <= given.keys():
+            of = ", ".join(repr(value) for key, value in given.items() if key not in ("low", "high"))
+            return self._figure(f"{rule.kind}({of})", _Interval(given["low"], given["high"]))
+        return replace(self, others={**self.others, rule.name: None})
 
-    def _allow(self, values: Iterable[Any]) -> _Rules:
+    def _within(self, more: _Interval) -> _Allowed:
+        return replace(self, range=self.range & more)
+
+    def _allow(self, values: Iterable[Any]) -> _Allowed:
         given = frozenset(values)
         return replace(self, allowed=given if self.allowed is None else self.allowed & given)
 
-
-def _name_of(check: Any) -> str:
-    name = str(check.name)
-    given = check.statistics or {}
-    return f"{name}({', '.join(f'{value!r}' for value in given.values())})" if given and "(" not in name else name
+    def _figure(self, name: str, more: _Interval) -> _Allowed:
+        return replace(self, figures={**self.figures, name: self.figures.get(name, _Interval()) & more})
 
 
 def _identity(check: Any) -> object:
@@ -152,81 +155,84 @@ def _shape(code: CodeType) -> object:
     return (code.co_code, code.co_names, tuple(inner))
 
 
-def diff_contracts(old: DataFrameSchema, new: DataFrameSchema) -> tuple[Change, ...]:
-    """Compare two pandera schemas.
+def diff_contracts(old: Any, new: Any) -> tuple[Change, ...]:
+    """Compare two contracts, each a pandera schema for Polars or pandas.
 
     Returns:
         Incompatible changes first, then stricter, then looser; each by the old contract's order of columns.
+
+    Raises:
+        PreconditionError: One of them is no contract.
     """
+    schemas = to_schema(old), to_schema(new)
+    before, after = map(compile_rules, schemas)
+    columns = [{column.name: column for column in rules.columns} for rules in (before, after)]
     changes: list[Change] = []
-    for name in dict.fromkeys([*old.columns, *new.columns]):
-        before, after = old.columns.get(name), new.columns.get(name)
-        if before is None:
-            changes.append(_added(name, after, old))
-        elif after is None:
-            changes.append(_removed(name, before, new))
+    for name in dict.fromkeys([*columns[0], *columns[1]]):
+        was, is_ = columns[0].get(name), columns[1].get(name)
+        if was is None:
+            changes.append(_added(name, columns[1][name], before))
+        elif is_ is None:
+            changes.append(_removed(name, was, after))
         else:
-            changes += _column(name, before, after, coerces=bool(after.coerce or new.coerce))
-    changes += _table(old, new)
+            changes += _column(was, is_, before.of(name), after.of(name))
+            changes += _settings_changed(name, *(schema.columns[name] for schema in schemas))
+    changes += _table(*schemas, before, after)
     return tuple(sorted(changes, key=lambda change: _ORDER.index(change.kind)))
 
 
-def _added(name: str, column: Any, old: DataFrameSchema) -> Change:
+def _added(name: str, column: ContractColumn, old: Rules) -> Change:
     if not column.required:
         return _change(name, "column", "looser" if old.strict is True else "stricter", "is new and optional")
     kind: Kind = "incompatible" if old.strict is True else "stricter"
     return _change(name, "column", kind, "is new and required")
 
 
-def _removed(name: str, column: Any, new: DataFrameSchema) -> Change:
+def _removed(name: str, column: ContractColumn, new: Rules) -> Change:
     if new.strict is not True:
         return _change(name, "column", "looser", "is no longer in the contract, and may hold anything")
     kind: Kind = "incompatible" if column.required else "stricter"
     return _change(name, "column", kind, "is no longer in the contract, which allows no other columns")
 
 
-def _column(name: str, old: Any, new: Any, *, coerces: bool) -> list[Change]:
+def _column(old: ContractColumn, new: ContractColumn, was: tuple[Rule, ...], is_: tuple[Rule, ...]) -> list[Change]:
+    name = old.name
+    kinds = [{rule.kind for rule in rules} for rules in (was, is_)]
     changes = [
-        *_type(name, old.dtype, new.dtype, coerces=coerces),
-        *_flag(name, "nullable", old.nullable, new.nullable, loose=True),
-        *_flag(name, "unique", old.unique, new.unique, loose=False),
+        *_type(name, old.dtype, new.dtype, coerces=new.coerce),
+        *_flag(name, "nullable", *("not_nullable" not in found for found in kinds), loose=True),
+        *_flag(name, "unique", *("field_uniqueness" in found for found in kinds), loose=False),
         *_flag(name, "required", old.required, new.required, loose=False),
         *_flag(name, "coerce", old.coerce, new.coerce, loose=True),
-        *_checks(name, old.checks, new.checks),
+        *_checks(name, was, is_),
     ]
-    before, after = _settings(old), _settings(new)
-    for rule in ("drift", "skew"):
-        ends = [_Interval(high=settings.get(rule)) for settings in (before, after)]
-        changes += _interval(name, rule, *ends)
-    tiers = [settings.get("tier", "block") for settings in (before, after)]
-    if tiers[0] != tiers[1]:
-        changes.append(_change(name, "tier", "stricter" if tiers[1] == "block" else "looser", _was(*tiers)))
-    places = [settings.get("environments") for settings in (before, after)]
-    if _set(places[0]) != _set(places[1]):
-        said = [", ".join(map(str, place)) if place is not None else "every environment" for place in places]
+    if frozenset(old.environments) != frozenset(new.environments):
+        said = [", ".join(column.environments) or "every environment" for column in (old, new)]
         changes.append(_change(name, "environments", "incompatible", f"belongs to {said[1]}, was {said[0]}"))
     return changes
 
 
-def _set(values: Iterable[str] | None) -> frozenset[str] | None:
-    return frozenset(values) if values is not None else None
+def _settings_changed(name: str, old: Any, new: Any) -> list[Change]:
+    before, after = ((part.metadata or {}).get(METADATA_KEY, {}) for part in (old, new))
+    changes: list[Change] = []
+    for rule in ("drift", "skew"):
+        changes += _interval(name, rule, _Interval(high=before.get(rule)), _Interval(high=after.get(rule)))
+    tiers = before.get("tier", "block"), after.get("tier", "block")
+    if tiers[0] != tiers[1]:
+        changes.append(_change(name, "tier", "stricter" if tiers[1] == "block" else "looser", _was(*tiers)))
+    return changes
 
 
-def _settings(part: Any) -> Mapping[str, Any]:
-    settings: Mapping[str, Any] = (part.metadata or {}).get("secure_ml", {})
-    return settings
-
-
-def _table(old: DataFrameSchema, new: DataFrameSchema) -> list[Change]:
+def _table(old: Any, new: Any, was: Rules, is_: Rules) -> list[Change]:
     changes = [
-        *_flag(None, "strict", old.strict is True, new.strict is True, loose=False),
-        *_flag(None, "ordered", old.ordered, new.ordered, loose=False),
-        *_checks(None, old.checks, new.checks),
+        *_flag(None, "strict", was.strict is True, is_.strict is True, loose=False),
+        *_flag(None, "ordered", was.ordered, is_.ordered, loose=False),
+        *_checks(None, was.of(None), is_.of(None)),
     ]
-    before, after = _set(old.unique), _set(new.unique)
+    before, after = (frozenset(map(str, schema.unique)) if schema.unique else None for schema in (old, new))
     if before != after:
         looser = after is None or (before is not None and after > before)
-        said = [", ".join(sorted(map(str, keys))) if keys else "nothing" for keys in (before, after)]
+        said = [", ".join(sorted(keys)) if keys else "nothing" for keys in (before, after)]
         sentence = f"must be unique together: {said[1]}; was {said[0]}"
         changes.append(_change(None, "unique", "looser" if looser else "stricter", sentence))
     return changes
@@ -253,36 +259,37 @@ def _was(old: Any, new: Any) -> str:
     return f"is {new}, was {old}"
 
 
-def _checks(name: str | None, old: Iterable[Any], new: Iterable[Any]) -> list[Change]:
+def _checks(name: str | None, old: Iterable[Rule], new: Iterable[Rule]) -> list[Change]:
     """Compare what refuses; then, for rules where that is unchanged, what warns."""
-    sides = [list(old), list(new)]
-    blocking = [_all([check for check in side if not check.raise_warning]) for side in sides]
-    changes = _rules(name, *blocking)
+    sides = [[rule for rule in side if rule.check is not None] for side in (old, new)]
+    blocking = [_all(rule for rule in side if not rule.check.raise_warning) for side in sides]
+    changes = _compare(name, *blocking)
     settled = {change.rule for change in changes}
     said = [
         replace(change, sentence=f"{change.sentence} (warns)")
-        for change in _rules(name, *(_all(side) for side in sides))
+        for change in _compare(name, *(_all(side) for side in sides))
         if change.rule not in settled
     ]
     return [*changes, *said]
 
 
-def _all(checks: Iterable[Any]) -> _Rules:
-    rules = _Rules()
-    for check in checks:
-        rules = rules.add(check)
-    return rules
+def _all(rules: Iterable[Rule]) -> _Allowed:
+    allowed = _Allowed()
+    for rule in rules:
+        allowed = allowed.add(rule)
+    return allowed
 
 
-def _rules(name: str | None, old: _Rules, new: _Rules) -> list[Change]:
+def _compare(name: str | None, old: _Allowed, new: _Allowed) -> list[Change]:
     changes = [
         *_interval(name, "range", old.range, new.range),
         *_interval(name, "length", old.length, new.length),
         *_values(name, "allowed values", old.allowed, new.allowed, allow=True),
         *_values(name, "forbidden values", old.forbidden, new.forbidden, allow=False),
+        *_values(name, "vocabulary", old.vocabulary, new.vocabulary, allow=True),
     ]
-    for stem in dict.fromkeys([*old.bounds, *new.bounds]):
-        changes += _interval(name, stem, old.bounds.get(stem, _Interval()), new.bounds.get(stem, _Interval()))
+    for figure in dict.fromkeys([*old.figures, *new.figures]):
+        changes += _interval(name, figure, *(side.figures.get(figure, _Interval()) for side in (old, new)))
     for rule in dict.fromkeys([*old.others, *new.others]):
         if rule not in new.others:
             changes.append(_change(name, rule, "looser", "is no longer checked"))
