@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from copy import copy
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from secure_ml.commands.saying import ACCEPTED, REJECTED, AddCommand, say
 
 if TYPE_CHECKING:
+    import ibis
+
     from secure_ml.contracts.findings import Report
 
 __all__ = ["add"]
@@ -32,6 +35,15 @@ def add(command: AddCommand) -> None:
     )
     validate.add_argument(
         "--environment", metavar="NAME", help="where the file comes from, such as training or serving"
+    )
+    validate.add_argument(
+        "--previous", metavar="FILE|PROFILE.json", type=Path, help="the batch before, or its profile: look for drift"
+    )
+    validate.add_argument(
+        "--training", metavar="FILE|PROFILE.json", type=Path, help="the training data, or its profile: look for skew"
+    )
+    validate.add_argument(
+        "--slice", metavar="COLUMN", action="append", default=[], help="look at each value's rows too; repeatable"
     )
     validate.add_argument("--junit", metavar="FILE", type=Path, help="write the findings as JUnit XML too")
     validate.add_argument("--sarif", metavar="FILE", type=Path, help="write the findings as SARIF 2.1.0 too")
@@ -66,22 +78,47 @@ def _validate(chosen: argparse.Namespace) -> int:
 
 
 def _report(chosen: argparse.Namespace) -> tuple[str, Report]:
+    beside = chosen.previous or chosen.training or chosen.slice
     if chosen.contract.endswith(".py"):
         from secure_ml.contracts.compiled import check_table
         from secure_ml.contracts.loading import load_contract
         from secure_ml.contracts.tables import open_table
 
         contract = load_contract(Path(chosen.contract))
-        return contract.name, check_table(open_table(chosen.file), contract, environment=chosen.environment)
+        table = open_table(chosen.file)
+        if beside:
+            return contract.name, _find(chosen, table, contract)
+        return contract.name, check_table(table, contract, environment=chosen.environment)
     from secure_ml.contracts.checking import check
     from secure_ml.contracts.reading import parse_batch
+    from secure_ml.contracts.tables import table_of
     from secure_ml.home import read_file
     from secure_ml.spec import find_model
 
     model = find_model(chosen.contract)
     content = read_file(chosen.file, max_bytes=model.batches.max_bytes)
-    return model.name, check(
-        parse_batch(content, model.batches, chosen.file.name), model, environment=chosen.environment
+    batch = parse_batch(content, model.batches, chosen.file.name)
+    if beside:
+        strict = copy(model.schema)
+        strict.strict = True
+        table = table_of(batch, where=chosen.file.name, text=True)
+        return model.name, _find(chosen, table, strict, columns=model.batches.columns, null=model.batches.null)
+    return model.name, check(batch, model, environment=chosen.environment)
+
+
+def _find(chosen: argparse.Namespace, table: ibis.Table, contract: Any, **reading: Any) -> Report:
+    from secure_ml.contracts.anomalies import find_anomalies, load_reference
+
+    previous, training = (
+        load_reference(path, contract, **reading) if path else None for path in (chosen.previous, chosen.training)
+    )
+    return find_anomalies(
+        table,
+        contract,
+        environment=chosen.environment,
+        previous=previous,
+        training=training,
+        slices=chosen.slice,
     )
 
 

@@ -6,12 +6,13 @@ if its metadata for secure-ml names a threshold: `drift=0.1`, `skew=0.1`. Text, 
 divergence in bits, over the deciles of the reference. What cannot be compared is a finding, never a silent pass.
 
 A *slice* is the part of the batch where a column, or an expression of columns, has one value. The same contract holds
-there, and shares, means and quantiles can fail in a slice while the whole batch satisfies them.
+there, and shares, means and quantiles can fail in a slice while the whole batch satisfies them. What the whole batch
+fails is not said again, and in fewer than 30 rows a share is no evidence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -36,6 +37,7 @@ Comparator: TypeAlias = Literal["drift", "skew"]
 
 _MAX_PROFILE_BYTES = 64 << 20
 _MAX_SLICES = 100
+_LEAST_ROWS = 30
 _REFERENCES: dict[Comparator, str] = {"drift": "the previous batch", "skew": "the training data"}
 _MEASURES = {"l_infinity": "L-infinity distance", "jensen_shannon": "Jensen-Shannon divergence"}
 
@@ -100,8 +102,16 @@ def profile_as_declared(table: ibis.Table, contract: Any) -> Profile:
     return _profile(schema, bound, [column.name for column in bound.declared])
 
 
-def load_reference(path: Path, contract: Any) -> Profile:
+def load_reference(
+    path: Path, contract: Any, *, columns: Sequence[str] | None = None, null: Collection[str] = ("",)
+) -> Profile:
     """Load a profile (`*.json`, as `secure-ml profile` writes it), or make one of a data file.
+
+    Args:
+        path: The file.
+        contract: What types its columns.
+        columns: Of a CSV file without a line of names.
+        null: Cells of a CSV file that stand for a missing value.
 
     Raises:
         MalformedError: Neither a profile nor a table.
@@ -109,7 +119,7 @@ def load_reference(path: Path, contract: Any) -> Profile:
     """
     if path.suffix == ".json":
         return parse(read_file(path, max_bytes=_MAX_PROFILE_BYTES))
-    return profile_as_declared(open_table(path), contract)
+    return profile_as_declared(open_table(path, columns=columns, null=null), contract)
 
 
 def _settings(schema: Any, name: str) -> Mapping[str, Any]:
@@ -173,6 +183,8 @@ def _slice(
     # What is about the batch as a whole has no meaning in a part of it.
     inner = replace(rules, rules=tuple(r for r in rules.rules if r.code not in ("duplicates", "row_count")))
     for number, part in enumerate(parts, 1):
+        if part["rows"] < _LEAST_ROWS:
+            continue
         value = part["value"]
         divided = by.expression(_columns(bound))
         rows = bound.table.filter(divided.isnull() if value is None else divided == value)

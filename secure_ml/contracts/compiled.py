@@ -56,10 +56,13 @@ def check_table(table: ibis.Table, contract: Any, *, environment: str | None = N
     return run_rules(table, compile_rules(schema), environment=environment)[0]
 
 
-def run_rules(table: ibis.Table, rules: Rules, *, environment: str | None = None) -> tuple[Report, Bound]:
-    """Hold a table against a compiled contract; see `check_table`."""
+def run_rules(
+    table: ibis.Table, rules: Rules, *, environment: str | None = None, part_of: ibis.Table | None = None
+) -> tuple[Report, Bound]:
+    """Hold a table against a compiled contract; see `check_table`. A filtered one is `part_of` the one it came from."""
     # 1. Shape and types.
-    bound = bind(table, dtypes_of(table), rules, text=is_text(table), environment=environment)
+    opened = table if part_of is None else part_of
+    bound = bind(table, dtypes_of(opened), rules, text=is_text(opened), environment=environment)
     counted: list[_Counted] = []
     aggregates: list[Aggregate] = []
     unique: list[Rule] = []
