@@ -35,7 +35,9 @@ def test_help_costs_less_than_a_second_of_cpu() -> None:
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
 
 
-@pytest.mark.parametrize("command", ["check", "validate", "verify", "serve", "status", "quarantine", "log"])
+@pytest.mark.parametrize(
+    "command", ["check", "validate", "infer-contract", "contract", "verify", "serve", "status", "quarantine", "log"]
+)
 def test_each_command_has_a_help_that_suffices(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main([command, "--help"])
