@@ -8,7 +8,7 @@ import secrets
 import sys
 from pathlib import Path
 
-from secure_ml.errors import SecureMLError
+from secure_ml.errors import SecureMLError, UnavailableError
 from secure_ml.installation import Installation
 
 __all__ = ["main"]
@@ -66,7 +66,10 @@ def prepare_dagster(installation: Installation) -> None:
         instance.all_asset_keys()
         for model in find_models().values():
             partitions = batches_of(model.name).name or ""
-            instance.add_dynamic_partitions(partitions, batch_names(model, installation.home))
+            try:
+                instance.add_dynamic_partitions(partitions, batch_names(model, installation.home))
+            except UnavailableError as error:
+                print(f"{model.name}: its batches are not shown yet: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

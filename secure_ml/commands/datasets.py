@@ -65,9 +65,9 @@ def add(command: AddCommand) -> None:
         "sign-manifest",
         _sign_manifest,
         "Sign which batches a source has, and with which bytes.",
-        "Lists each NAME.csv of FOLDER with its SHA-256 in manifest.dsse.json, signed by SECURE_ML_SIGNER. The trust\n"
-        "root of who takes the batches in must hold the key, and should say in policy.json that it signs\n"
-        "source_manifest, or source_manifest:NAME, and nothing else.",
+        "Lists each NAME.csv of FOLDER with its SHA-256 in manifest.dsse.json, signed by SECURE_ML_SIGNER. Who takes\n"
+        "the batches in puts the public key into sources/NAME/keys/ of its trust root: there it signs for this source\n"
+        "and nothing else.",
     )
     sign.add_argument("folder", metavar="FOLDER", type=Path, help="a folder of CSV files")
     sign.add_argument("--source", required=True, metavar="NAME", help="the source's name in the model's file, or inbox")

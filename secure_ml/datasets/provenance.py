@@ -1,8 +1,9 @@
 """Provenance, the primary control against poisoning: a source's signed manifest says which bytes come from it.
 
 A manifest is an in-toto statement in a DSSE envelope. Its subjects are the batches of one source, `NAME.csv` to
-SHA-256; its predicate names the source. Whose key may sign one is said by `policy.json` of the trust root: for
-`source_manifest`, or for one source alone by `source_manifest:SOURCE`.
+SHA-256; its predicate names the source. Whose key may sign one is said by the trust root: a key that may sign the stage
+`source_manifest` (`policy.json`). Where `sources/SOURCE/keys/*.pem` is there in the trust root, only these keys sign
+for this source, and they sign nothing else: that is where a supplier's key belongs.
 
 A batch is accepted when
 
@@ -15,7 +16,6 @@ A batch is accepted when
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from secure_ml.datasets.sources.names import SUFFIX
@@ -57,14 +57,16 @@ def verify_provenance(
 
     Raises:
         RejectedError: No manifest, a foreign key, a changed or foreign manifest, or one that lists other bytes.
+        PreconditionError: The source's own part of the trust root is malformed.
     """
     # 1. There is one.
     if manifest is None:
         raise RejectedError(f"{batch}: its source {source} has no signed manifest")
     # 2. Signed by a key that may sign for this source.
     where = f"{batch}: manifest of source {source}"
-    own = trust.stages.get(f"{STAGE}:{source}")
-    trust = trust if own is None else replace(trust, stages={**trust.stages, STAGE: own})
+    own = trust.root / "sources" / source
+    if own.is_dir():
+        trust = Trust.load(own)
     try:
         subjects, predicate = verify_statement(manifest, STAGE, trust, where)
     except MalformedError as error:

@@ -11,10 +11,10 @@ from secure_ml.datasets.provenance import STAGE, sign_manifest
 from secure_ml.datasets.sources import LocalFolder
 from secure_ml.datasets.sources.names import MANIFEST_FILE
 from secure_ml.digests import sha256
-from secure_ml.errors import RejectedError
+from secure_ml.errors import PreconditionError, RejectedError
 from secure_ml.gates import Evidence, latest
 from secure_ml.installation import Installation
-from secure_ml.signing.envelope import sign_statement
+from secure_ml.signing.envelope import sign_statement, verify_statement
 from secure_ml.signing.keys import Signer, Trust, keyid_of
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.arrival import arrivals
@@ -226,23 +226,59 @@ def test_a_link_as_manifest_refuses(folder: Path, guarded: GuardedModel, install
     assert "found a link" in refused(installation, guarded)
 
 
-@pytest.mark.parametrize("stage", [STAGE, f"{STAGE}:sales"])
+def opened(installation: Installation) -> Installation:
+    """The installation as a new process sees it."""
+    return Installation(installation.home, Trust.load(installation.trust.root), installation.signer_uri)
+
+
 def test_the_policy_says_whose_key_may_sign_a_manifest(
-    stage: str, folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer, foreign: Signer
+    folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer, foreign: Signer
 ) -> None:
-    """A supplier's key that the trust root knows signs for its own source and for no other."""
     root = installation.trust.root
     (root / "keys" / "supplier.pem").write_bytes(_pem(foreign))
     sign(folder, foreign)
-    believing = Installation(installation.home, Trust.load(root), installation.signer_uri)
-    take_in(believing, guarded, "sales.january")
+    take_in(opened(installation), guarded, "sales.january")
+    (root / "policy.json").write_text(json.dumps({"stages": {STAGE: [signer.keyid]}}))
+    assert "its key may not sign source_manifest" in refused(opened(installation), guarded)
+    (root / "policy.json").write_text(json.dumps({"stages": {STAGE: [keyid_of(foreign.public_key)]}}))
+    take_in(opened(installation), guarded, "sales.january")
 
-    (root / "policy.json").write_text(json.dumps({"stages": {stage: [signer.keyid]}}))
-    strict = Installation(installation.home, Trust.load(root), installation.signer_uri)
-    assert "its key may not sign source_manifest" in refused(strict, guarded)
-    (root / "policy.json").write_text(json.dumps({"stages": {stage: [keyid_of(foreign.public_key)]}}))
-    allowed = Installation(installation.home, Trust.load(root), installation.signer_uri)
-    take_in(allowed, guarded, "sales.january")
+
+def test_a_suppliers_own_key_signs_for_its_source_and_for_nothing_else(
+    folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer, foreign: Signer
+) -> None:
+    """The attack first: a key among those of the installation signs evidence of every stage that no policy names."""
+    root = installation.trust.root
+    ours = root / "keys" / "supplier.pem"
+    ours.write_bytes(_pem(foreign))
+    forged = sign_statement("dataset", {}, {}, foreign)
+    verify_statement(forged, "dataset", Trust.load(root), "it")
+    ours.unlink()
+
+    keys = root / "sources" / "sales" / "keys"
+    keys.mkdir(parents=True)
+    (keys / "supplier.pem").write_bytes(_pem(foreign))
+    with pytest.raises(RejectedError, match="not in the trust root"):
+        verify_statement(forged, "dataset", Trust.load(root), "it")
+    sign(folder, foreign)
+    take_in(installation, guarded, "sales.january")
+    sign(folder, signer)
+    assert "not in the trust root" in refused(installation, guarded), "ours signs for this source no more"
+
+    other = model_on(sources={"marketing": LocalFolder(folder)})
+    sign(folder, foreign, "marketing")
+    assert "not in the trust root" in refused(installation, other, "marketing.january")
+    sign(folder, signer, "marketing")
+    take_in(installation, other, "marketing.january")
+
+
+def test_a_source_whose_part_of_the_trust_root_is_empty_believes_nobody(
+    folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer
+) -> None:
+    (installation.trust.root / "sources" / "sales" / "keys").mkdir(parents=True)
+    sign(folder, signer)
+    with pytest.raises(PreconditionError, match="no public key in"):
+        dataset(installation, guarded, "sales.january")
 
 
 def _pem(signer: Signer) -> bytes:

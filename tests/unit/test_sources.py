@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from secure_ml.conformance import check_model
 from secure_ml.datasets.sources import S3, LocalFolder
 from secure_ml.errors import MalformedError, PreconditionError, UnavailableError
 from secure_ml.spec import Batches
-from tests.sources_support import COLUMNS
+from tests.sources_support import COLUMNS, GOOD, model_on
 
 
 def test_a_local_folder_lists_what_is_named_like_a_batch(tmp_path: Path) -> None:
@@ -71,3 +74,27 @@ def test_a_source_may_not_be_named_like_a_batch_or_the_inbox(name: str, tmp_path
 def test_a_file_may_not_be_named_like_a_batch_of_a_source(tmp_path: Path) -> None:
     with pytest.raises(PreconditionError, match=r"sales\.january is named like a batch of a source"):
         Batches(columns=COLUMNS, files={"sales.january": tmp_path}, sources={"sales": LocalFolder(tmp_path)})
+
+
+def test_the_example_of_the_docs_is_what_a_models_file_may_say() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "sources.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    said: dict[str, object] = {}
+    exec(block, said)  # it is ours
+    batches = said["batches"]
+    assert isinstance(batches, Batches)
+    assert {name: source.require_manifest for name, source in batches.sources.items()} == {
+        "branch": True,
+        "cloud": True,
+        "shop": False,
+        "lab": True,
+    }
+
+
+def test_a_models_check_says_which_source_does_not_answer(tmp_path: Path) -> None:
+    (tmp_path / "first.csv").write_bytes(GOOD)
+    here = model_on(sources={"here": LocalFolder(tmp_path), "gone": LocalFolder(tmp_path / "gone")})
+    said = check_model(replace(here, split=replace(here.split, batch="here.first")))
+    assert [sentence for sentence in said if "split" in sentence] == []
+    assert [sentence for sentence in said if "source gone: " in sentence and "cannot be listed" in sentence]
+    assert [sentence for sentence in check_model(here) if "split.batch: first is in no file of batches" in sentence]
