@@ -29,6 +29,8 @@ WHOLE_KINDS = frozenset(
         "fresh_within",
         "value_fraction_between",
         "token_fraction_between",
+        "distinct_at_least",
+        "distinct_at_most",
         "out_of_vocabulary_at_most",
     }
 )

@@ -118,6 +118,18 @@ def _share(rule: Rule, cell: Cell, table: Any) -> Made:
     return {"hits": table.count(where=hit), "valid": table.count(where=cell.value.notnull())}, failed
 
 
+def _distinct(rule: Rule, cell: Cell, _: Any) -> Made:
+    if cell.dtype.is_float() or cell.dtype.is_nested():
+        raise Unportable(f"engines do not agree on which values of {cell.dtype} are different")
+    least = rule.kind == "distinct_at_least"
+
+    def failed(figures: Figures, rows: int) -> int | None:
+        count = int(figures["distinct"])
+        return None if (count >= rule.parameters["count"] if least else count <= rule.parameters["count"]) else rows
+
+    return {"distinct": cell.value.nunique()}, failed
+
+
 def _exact_values(rule: Rule, cell: Cell, table: Any) -> Made:
     expected = list(rule.parameters["values"])
     if not expected or len(expected) > _MAX_EXPECTED:
@@ -144,4 +156,6 @@ _MAKERS: dict[str, Callable[[Rule, Cell, Any], Made]] = {
     "token_fraction_between": _share,
     "out_of_vocabulary_at_most": _share,
     "unique_values_eq": _exact_values,
+    "distinct_at_least": _distinct,
+    "distinct_at_most": _distinct,
 }

@@ -21,7 +21,10 @@ from secure_ml.errors import PreconditionError
 __all__ = [
     "COMPARISONS",
     "columns_compare",
+    "distinct_at_least",
+    "distinct_at_most",
     "fresh_within",
+    "items_between",
     "mean_between",
     "no_duplicate_rows",
     "null_fraction_at_most",
@@ -71,6 +74,12 @@ def _expression(kind: str, given: dict[str, Any], column: pl.Expr) -> Any:
             return _between(column.str.contains(given["token"], literal=True).mean(), given)
         case "out_of_vocabulary_at_most":
             return (column.is_in(list(given["vocabulary"])).not_().mean() <= given["fraction"]).fill_null(False)
+        case "distinct_at_least":
+            return column.drop_nulls().n_unique() >= given["count"]
+        case "distinct_at_most":
+            return column.drop_nulls().n_unique() <= given["count"]
+        case "items_between":
+            return column.list.len().is_between(given["low"], given["high"])
         case "columns_compare":
             compare = getattr(pl.col(given["left"]), COMPARISONS[given["operator"]])
             return compare(pl.col(given["right"]))
@@ -176,6 +185,22 @@ def out_of_vocabulary_at_most(vocabulary: Collection[Any], fraction: float, *, w
         raise PreconditionError("out_of_vocabulary_at_most: expected at least one value")
     said = f"outside the {len(known)} values of the vocabulary, more than {fraction:.0%}"
     return _check("out_of_vocabulary_at_most", said, warn, vocabulary=known, fraction=float(fraction))
+
+
+def distinct_at_least(count: int, *, warn: bool = False) -> pa.Check:
+    """A column has at least so many different values."""
+    return _check("distinct_at_least", f"have fewer than {count} different values", warn, count=count)
+
+
+def distinct_at_most(count: int, *, warn: bool = False) -> pa.Check:
+    """A column has at most so many different values."""
+    return _check("distinct_at_most", f"have more than {count} different values", warn, count=count)
+
+
+def items_between(low: int, high: int, *, warn: bool = False) -> pa.Check:
+    """Each list of a column has so many items, both bounds inclusive. Missing lists are ignored."""
+    _bounds("items_between", low, high)
+    return _check("items_between", f"without {low} to {high} items", warn, ignore_na=True, low=low, high=high)
 
 
 def columns_compare(

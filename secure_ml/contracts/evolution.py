@@ -120,6 +120,10 @@ class _Allowed:
                 return replace(self, length=self.length & _Interval(low, high))
             case "null_fraction_at_most":
                 return self._figure(rule.kind, _Interval(high=given["fraction"]))
+            case "distinct_at_least":
+                return self._figure("different values", _Interval(low=given["count"]))
+            case "distinct_at_most":
+                return self._figure("different values", _Interval(high=given["count"]))
             case "fresh_within":
                 return self._figure("age_s", _Interval(high=given["age_s"]))
             case "out_of_vocabulary_at_most":

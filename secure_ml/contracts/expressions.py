@@ -193,7 +193,17 @@ def passes(rule: Rule, cell: Cell) -> Any:
             return _text(cell).endswith(given["string"])
         case "str_length":
             return _length(cell, given)
+        case "items_between":
+            if cell.dtype.base_type() is not _list_type():
+                raise Unportable(f"{cell.dtype} has no items")
+            return cell.value.length().between(given["low"], given["high"])
     raise Unportable("it is not a rule of each row")
+
+
+def _list_type() -> Any:
+    import polars as pl
+
+    return pl.List
 
 
 def _search(text: Any, pattern: str) -> Any:

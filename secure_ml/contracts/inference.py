@@ -160,7 +160,7 @@ def _value_rules(column: ColumnProfile, number: int) -> Iterator[tuple[str, list
         case "time" if column.count:
             yield "no bounds, as the next batch is later; fresh_within() can demand that it is", []
         case "other" if column.count:
-            yield "only its type and presence are looked at", []
+            yield from _list_rules(column)
     if not column.count:
         yield "empty: is it needed?", []
 
@@ -214,8 +214,8 @@ def _bounds(column: ColumnProfile) -> _Bounds:
     if not (math.isfinite(lowest) and math.isfinite(highest)):
         return _Bounds(None, None)
     lowest, highest = _rounded(lowest, width, math.floor), _rounded(highest, width, math.ceil)
-    lowest = max(lowest, 0) if low >= 0 else lowest
-    highest = min(highest, 0) if high <= 0 else highest
+    lowest = max(lowest, 0.0) if low >= 0 else lowest
+    highest = min(highest, 0.0) if high <= 0 else highest
     return _Bounds(min(lowest, low), max(highest, high), _tail(column, fences))
 
 
@@ -303,6 +303,15 @@ def _lengths(column: ColumnProfile) -> list[Call]:
     return [Call("pa.Check.str_length", (min(shortest, 1), 2 * longest))]
 
 
+def _list_rules(column: ColumnProfile) -> Iterator[tuple[str, list[Call]]]:
+    if column.lengths is None or not column.dtype.startswith("list<"):
+        yield "only its type and presence are looked at", []
+        return
+    low, high = int(column.lengths.minimum), int(column.lengths.maximum)
+    found = [Call("items_between", (low, high) if low == high else (min(low, 1), 2 * high))]
+    yield f"lists of {low:,} to {high:,} items", found if column.count >= _ENOUGH else []
+
+
 def _distances(column: ColumnProfile) -> list[tuple[str, object]]:
     """Tolerated distances, and more where a sample of this size lies that far from another of the same kind.
 
@@ -330,4 +339,6 @@ def _dtype(arrow: str) -> str | None:
         return f'pl.Duration("{found[1]}")'
     if found := re.fullmatch(r"decimal(?:32|64|128)\((\d{1,2}), (\d{1,2})\)", arrow):
         return f"pl.Decimal({found[1]}, {found[2]})"
+    if (found := re.fullmatch(r"(?:large_)?list<\w+: (.+)>", arrow)) and (inner := _dtype(found[1])):
+        return f"pl.List({inner})"
     return None

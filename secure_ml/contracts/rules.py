@@ -46,6 +46,9 @@ _CODES: dict[str, ReasonCode] = {
     "value_fraction_between": "aggregate",
     "token_fraction_between": "aggregate",
     "out_of_vocabulary_at_most": "vocabulary",
+    "distinct_at_least": "low_uniqueness",
+    "distinct_at_most": "high_uniqueness",
+    "items_between": "valency",
     "columns_compare": "row_rule",
     "no_duplicate_rows": "duplicates",
 }

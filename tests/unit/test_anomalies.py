@@ -10,10 +10,17 @@ from typing import Any
 import pandera.polars as pa
 import polars as pl
 import pytest
+from pandera.errors import SchemaErrors
 
 from secure_ml.cli import main
 from secure_ml.contracts.anomalies import Slice, find_anomalies, load_reference, profile_as_declared
-from secure_ml.contracts.checks import null_fraction_at_most, row_count_between
+from secure_ml.contracts.checks import (
+    distinct_at_least,
+    distinct_at_most,
+    items_between,
+    null_fraction_at_most,
+    row_count_between,
+)
 from secure_ml.contracts.findings import Report
 from secure_ml.contracts.profile import Profile, render
 from secure_ml.contracts.tables import open_table, table_of
@@ -124,6 +131,35 @@ def test_a_label_is_required_in_training_and_must_be_absent_in_serving() -> None
     assert said(find(serving, schema, environment="serving", training=profile(training, schema))) == []
     assert said(find(serving, schema, environment="training")) == [("missing_column", "label", "block")]
     assert said(find(training, schema, environment="serving")) == [("new_column", "label", "block")]
+
+
+@pytest.mark.parametrize(
+    ("values", "codes"),
+    [(["a", "b", "c"], []), (["a", "a", None], ["low_uniqueness"]), (["a", "b", "c", "d"], ["high_uniqueness"])],
+)
+def test_too_few_or_too_many_different_values_are_found(values: list[Any], codes: list[str]) -> None:
+    schema = contract(x=column(pl.String, distinct_at_least(2), distinct_at_most(3)))
+    report = find(pl.DataFrame({"x": values}), schema)
+    assert [finding.code for finding in report.findings] == codes
+    assert report.fallbacks == ()
+    assert pandera_accepts(schema, values) is (codes == [])
+
+
+@pytest.mark.parametrize(("values", "failed"), [([[1], [1, 2], None], 0), ([[], [1, 2, 3], [1]], 2)])
+def test_lists_with_too_few_or_too_many_items_are_found(values: list[Any], failed: int) -> None:
+    schema = contract(x=column(pl.List(pl.Int64), items_between(1, 2)))
+    report = find(pl.DataFrame({"x": values}), schema)
+    assert [(finding.code, finding.failed) for finding in report.findings] == [("valency", failed)] * bool(failed)
+    assert report.fallbacks == ()
+    assert pandera_accepts(schema, values) is (failed == 0)
+
+
+def pandera_accepts(schema: pa.DataFrameSchema, values: list[Any]) -> bool:
+    try:
+        schema.validate(pl.DataFrame({"x": values}), lazy=True)
+    except SchemaErrors:
+        return False
+    return True
 
 
 def shops(small: int) -> pl.DataFrame:

@@ -11,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandera.errors import SchemaErrors
 
-from secure_ml.contracts.checks import null_fraction_at_most
+from secure_ml.contracts.checks import (
+    distinct_at_least,
+    distinct_at_most,
+    null_fraction_at_most,
+    out_of_vocabulary_at_most,
+    quantile_between,
+)
 from secure_ml.contracts.evolution import Change, diff_contracts
 
 C = pa.Check
@@ -48,6 +54,14 @@ STRICTER = [
     (one(C.ge(0, raise_warning=True)), one(C.ge(0)), "range"),
     (one(), one(C.ge(0, raise_warning=True)), "range"),
     (one(null_fraction_at_most(0.2)), one(null_fraction_at_most(0.1)), "null_fraction_at_most"),
+    (one(distinct_at_least(2)), one(distinct_at_least(3)), "different values"),
+    (
+        one(distinct_at_most(9), distinct_at_least(2)),
+        one(distinct_at_most(8), distinct_at_least(2)),
+        "different values",
+    ),
+    (one(quantile_between(0.5, 0, 9)), one(quantile_between(0.5, 1, 9)), "quantile_between(0.5)"),
+    (one(out_of_vocabulary_at_most([1, 2], 0.1)), one(out_of_vocabulary_at_most([1], 0.1)), "vocabulary"),
     (setting(), setting(drift=0.1), "drift"),
     (setting(skew=0.2), setting(skew=0.1), "skew"),
     (setting(tier="warn"), setting(), "tier"),
