@@ -37,7 +37,7 @@ def build(model: GuardedModel) -> dg.AssetsDefinition:
             try:
                 return dataset(place, model, context.partition_key)
             except RejectedError:  # no further stage of this intake makes the pages
-                make_docs(place)
+                make_docs(place, context.partition_key)
                 raise
 
         yield from show(decide, both=docs_link)

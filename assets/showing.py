@@ -172,10 +172,10 @@ def report_link(evidence: Evidence) -> Metadata:
     return {"report": dg.MetadataValue.url(f"{_reports()}/{evidence.model}/{name}")}
 
 
-def make_docs(place: Installation) -> None:
-    """Make the validation docs; they are derived, so pages that cannot be written refuse nothing."""
+def make_docs(place: Installation, batch: str | None = None) -> None:
+    """Make the validation docs, of one batch or all; pages that cannot be written are derived, and refuse nothing."""
     try:
-        write_own_docs(place)
+        write_own_docs(place, batch=batch)
     except UnavailableError as error:
         dg.get_dagster_logger().warning(str(error))
 

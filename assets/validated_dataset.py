@@ -37,7 +37,7 @@ def build(model: GuardedModel) -> dg.AssetsDefinition:
             try:
                 return validated_dataset(place, model, context.partition_key)
             finally:
-                make_docs(place)
+                make_docs(place, context.partition_key)
 
         yield from show(decide, both=docs_link)
 

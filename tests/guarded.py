@@ -37,7 +37,7 @@ model = GuardedModel(
     positive=lambda column: column == 1,
     trainer=trainer,
     artifact_types=(),
-    split=Split("first", holdout_fraction=0.25, live_fraction=0.2),
+    split=Split("other", holdout_fraction=0.25, live_fraction=0.2),
     quality=Quality(min_roc_auc=0.7, min_gain_over_dummy=0.1, reason="a test's own"),
     quarantine="KEEPS",
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,12 +25,14 @@ from secure_ml.spec import GuardedModel
 __all__ = [
     "DECISION_STAGE",
     "REFUSAL",
+    "REFUSING_STAGES",
     "ROWS_ASIDE",
     "Entry",
     "Hold",
     "entries",
     "hold",
     "of_version",
+    "pair",
     "rows_aside",
 ]
 
@@ -40,7 +42,7 @@ REFUSAL = "refusal:"
 ROWS_ASIDE = "rows_aside"
 """The input of a validation that names the digest of the rows that it kept aside."""
 
-_REFUSING_STAGES = ("dataset", "validated_dataset", "drift_response")
+REFUSING_STAGES = ("dataset", "validated_dataset", "drift_response")
 _MAX_ROWS_BYTES = 2 << 30
 
 
@@ -92,14 +94,20 @@ def entries(home: Home, trust: Trust, model: str) -> list[Entry]:
     Raises:
         SecureMLError: A document does not verify; it is named.
     """
-    decisions: dict[str, Evidence] = {}
-    for decision in history(home, trust, model, DECISION_STAGE):
-        for name, document in decision.inputs.items():
-            if name.startswith(REFUSAL):
-                decisions[document] = decision
-    refusals = [item for stage in _REFUSING_STAGES for item in history(home, trust, model, stage) if _keeps_back(item)]
-    refusals.sort(key=lambda item: (item.made_at, item.cause))
-    return [Entry(refusal, decisions.get(refusal.document)) for refusal in refusals]
+    refusals = [item for stage in REFUSING_STAGES for item in history(home, trust, model, stage)]
+    return pair(refusals, history(home, trust, model, DECISION_STAGE))
+
+
+def pair(evidence: Iterable[Evidence], decisions: Iterable[Evidence]) -> list[Entry]:
+    """Return the entries that verified evidence and decisions make, oldest first."""
+    decided = {
+        document: decision
+        for decision in decisions
+        for name, document in decision.inputs.items()
+        if name.startswith(REFUSAL)
+    }
+    refusals = sorted(filter(_keeps_back, evidence), key=lambda item: (item.made_at, item.cause))
+    return [Entry(refusal, decided.get(refusal.document)) for refusal in refusals]
 
 
 def hold(installation: Installation, model: GuardedModel, version: str, found: Sequence[Entry] | None = None) -> Hold:

@@ -40,23 +40,24 @@ def page_of(evidence: Evidence) -> str:
     return f"{OWN}/{evidence.model}/{evidence.cause}.html"
 
 
-def write_own_docs(installation: Installation) -> State:
-    """Make the pages of this installation's own home.
+def write_own_docs(installation: Installation, *, batch: str | None = None) -> State:
+    """Make the pages of this installation's own home; see `write_docs`.
 
     Raises:
         UnavailableError: They cannot be written.
     """
     _require_folder(installation.home.reports)
-    return write_docs([Place(OWN, installation.home)], installation.trust, docs_folder(installation))
+    return write_docs([Place(OWN, installation.home)], installation.trust, docs_folder(installation), batch=batch)
 
 
-def write_docs(places: Sequence[Place], trust: Trust, folder: Path) -> State:
+def write_docs(places: Sequence[Place], trust: Trust, folder: Path, *, batch: str | None = None) -> State:
     """Make `index.html`, `index.json` and the pages of all validations in `folder`; pages of what is gone go too.
 
     Args:
         places: The homes to show, each with a name of its own.
         trust: The trust root that all their evidence is held against.
         folder: Where to; made where it is not there.
+        batch: Make the index and the pages of this batch only: a validation changes no other page.
 
     Returns:
         What was shown.
@@ -78,13 +79,15 @@ def write_docs(places: Sequence[Place], trust: Trust, folder: Path) -> State:
         index, document = render_index(state)
         pages = {folder / "index.html": index, folder / "index.json": canonical_json(document)}
         for item in state.validations:
+            if batch not in (None, item.batch):
+                continue
             page, document = _render(state, homes[item.place], item)
             target = folder / item.address
             _require_folder(target.parent.parent)
             _require_folder(target.parent)
             for suffix, content in ((".html", page), (".json", canonical_json(document))):
                 kept.add(write_derived(target.with_name(target.name + suffix), content))
-        for place in names:
+        for place in names if batch is None else []:
             _remove_others(folder / place, kept)
         for path, content in pages.items():
             write_derived(path, content)

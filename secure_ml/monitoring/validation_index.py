@@ -209,7 +209,7 @@ def _document(state: State, lines: dict[tuple[str, str, str], list[Validation]])
                 "home": place,
                 "policy": policy,
                 "verdicts": dict(Counter(item.verdict for item in newest)),
-                "batches": {item.batch: item.as_json() for item in newest},
+                "batches": {item.batch: item.link for item in newest},
             }
             for (model, place, policy), newest in lines.items()
         ],

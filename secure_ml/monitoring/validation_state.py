@@ -17,7 +17,7 @@ from secure_ml.digests import Digest, Json, sha256
 from secure_ml.errors import MalformedError, RejectedError, SecureMLError
 from secure_ml.gates import Evidence, find
 from secure_ml.home import Home, read_file
-from secure_ml.lineage.quarantine_entries import ROWS_ASIDE, Entry, entries
+from secure_ml.lineage.quarantine_entries import DECISION_STAGE, ROWS_ASIDE, Entry, pair
 from secure_ml.monitoring.drawings import Bar, Verdict
 from secure_ml.signing.keys import Trust
 
@@ -209,24 +209,30 @@ def gather(places: Sequence[Place], trust: Trust) -> State:
     for place in places:
         folder = place.home.evidence
         for model in sorted(path.name for path in folder.glob("*") if path.is_dir()):
-            held: dict[Digest, Entry] = {}
-            try:
-                held = {entry.refusal.cause: entry for entry in entries(place.home, trust, model)}
-            except SecureMLError as error:
-                troubles.append(Trouble(place.name, model, str(error)))
-            for stage in _STAGES:
-                for path in sorted((folder / model / stage).glob("*")):
-                    try:
-                        evidence = find(place.home, trust, model, stage, Digest(path.name.removesuffix(".json")))
-                        if evidence is None:
-                            raise MalformedError(f"evidence/{model}/{stage}/{path.name}: is not evidence; remove it")
-                    except SecureMLError as error:
-                        troubles.append(Trouble(place.name, model, str(error)))
-                        continue
-                    if stage == "validated_dataset" or evidence.decision == "rejected":
-                        validations.append(Validation(place.name, evidence, held.get(evidence.cause)))
+            found = {stage: _verified(place, trust, model, stage, troubles) for stage in (*_STAGES, DECISION_STAGE)}
+            evidence = [item for stage in _STAGES for item in found[stage]]
+            held = {entry.refusal.cause: entry for entry in pair(evidence, found[DECISION_STAGE])}
+            validations += [
+                Validation(place.name, item, held.get(item.cause))
+                for item in evidence
+                if item.stage == "validated_dataset" or item.decision == "rejected"
+            ]
     validations.sort(key=lambda item: (item.evidence.made_at, item.place, item.evidence.cause))
-    return State(tuple(place.name for place in places), tuple(validations), tuple(dict.fromkeys(troubles)))
+    return State(tuple(place.name for place in places), tuple(validations), tuple(troubles))
+
+
+def _verified(place: Place, trust: Trust, model: str, stage: str, troubles: list[Trouble]) -> list[Evidence]:
+    found: list[Evidence] = []
+    for path in sorted((place.home.evidence / model / stage).glob("*")):
+        try:
+            evidence = find(place.home, trust, model, stage, Digest(path.name.removesuffix(".json")))
+            if evidence is None:
+                raise MalformedError(f"evidence/{model}/{stage}/{path.name}: is not evidence; remove it")
+        except SecureMLError as error:
+            troubles.append(Trouble(place.name, model, str(error)))
+        else:
+            found.append(evidence)
+    return found
 
 
 def profile_of(home: Home, evidence: Evidence) -> Profile | None:

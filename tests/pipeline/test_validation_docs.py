@@ -1,0 +1,377 @@
+"""The pages of the validation state: what they say, what they may load, and that no name of a stranger gets through."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets.guarded_model import definitions_of
+from assets.keys import VALIDATED_DATASET, asset_key, batches_of, job_name
+from resources.installation import InstallationResource
+from secure_ml.cli import main
+from secure_ml.digests import digest_of
+from secure_ml.errors import PreconditionError, RejectedError, UnavailableError
+from secure_ml.gates import Evidence, record
+from secure_ml.home import Home
+from secure_ml.installation import Installation
+from secure_ml.models.heart_disease import model as heart_disease
+from secure_ml.monitoring.markup import element, page
+from secure_ml.monitoring.validation_docs import docs_folder, page_of, render_own_doc, write_docs, write_own_docs
+from secure_ml.monitoring.validation_state import Place
+from secure_ml.stages.dataset import dataset
+from secure_ml.stages.quarantine_decision import discard, release
+from secure_ml.stages.validated_dataset import validated_dataset
+from tests.guarded import guarded_model, put_batch
+from tests.support import environment_in
+
+HOSTILE = (
+    "<script>document.title='owned'</script>",
+    '"><img src=x onerror="document.title=1">',
+    "'><svg/onload=document.title=2>",
+    "</title></style></script><iframe src=//evil.example>",
+    "javascript:alert(1)",
+    "&lt;b&gt;",
+    "\x1b[2Jbell\x07",
+    "\u202egnp.exe",
+    "{{7*7}}${7*7}",
+)
+ALLOWED = {
+    *("html", "head", "meta", "title", "style", "body", "main", "nav", "a", "h1", "h2", "h3", "div", "span", "p"),
+    *("article", "footer", "dl", "dt", "dd", "code", "table", "thead", "tbody", "tr", "th", "td", "details", "summary"),
+    *("svg", "g", "rect", "line", "text"),
+}
+
+
+class Page(HTMLParser):
+    """Every element, attribute and visible text of a page."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self._inside: list[str] = []
+        self.feed(content.decode())
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag != "meta":
+            self._inside.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._inside.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self._inside:
+            self.text += f"{data}\n"
+
+
+def require_harmless(content: bytes, root: Path, at: Path) -> Page:
+    """Parse a page; it may hold known elements only, load nothing, and link to pages that are there."""
+    found = Page(content)
+    assert set(found.tags) <= ALLOWED
+    for name, value in found.attributes:
+        assert not name.startswith("on"), name
+        if name == "href":
+            assert (at.parent / value).resolve().is_relative_to(root), value
+            assert (at.parent / value).exists(), value
+        assert name not in ("src", "style", "action", "srcdoc", "xlink:href")
+    assert "url(" not in content.decode()
+    assert "@import" not in content.decode()
+    assert b"default-src 'none'" in content
+    return found
+
+
+def judge(installation: Installation, batch: str, rows: list[tuple[object, object, object]], **changes: object) -> None:
+    model = guarded_model(installation.home.root.parent / "models", **changes)  # type: ignore[arg-type]
+    put_batch(installation.home.inbox / model.name, batch, rows)
+    dataset(installation, model, batch)
+    try:
+        validated_dataset(installation, model, batch)
+    except RejectedError as error:
+        assert "above" in str(error)  # noqa: PT017 (a refusal is what the test is about)
+
+
+def hostile_evidence(installation: Installation, text: str, decision: str = "rejected") -> Evidence:
+    finding = {
+        "column": text,
+        "rule": text,
+        "failed": 3,
+        "rows": 9,
+        "tier": "block",
+        "sentence": f"{text}: 3 of 9 rows",
+        "code": text,
+        "by": "pandera",
+    }
+    return record(
+        installation.home,
+        installation.signer(),
+        installation.trust,
+        model="guarded",
+        stage="validated_dataset",
+        cause=digest_of({"text": text, "decision": decision}),
+        reasons=[f"{text}: 3 of 9 rows"] if decision == "rejected" else [],
+        subjects={},
+        inputs={"batch": text, "version": text, "contract": text, "policy": "production"},
+        facts={"rows": 9, "findings": [finding]},
+    )
+
+
+@pytest.fixture
+def written(installation: Installation) -> Path:
+    """Pages of a batch that passed, one that was refused and one that was discarded."""
+    judge(installation, "fine", [(index / 10, index, index % 2) for index in range(40)])
+    judge(installation, "odd", [(50 + index, index, index % 2) for index in range(40)])
+    judge(installation, "gone", [(60 + index, index, index % 2) for index in range(40)])
+    state = write_own_docs(installation)
+    gone = next(item for item in state.validations if item.batch == "gone")
+    model = guarded_model(installation.home.root.parent / "models")
+    discard(installation, model, gone.evidence.cause, by="ada", why="a test export")
+    write_own_docs(installation)
+    return docs_folder(installation)
+
+
+def test_the_index_shows_what_blocks_first_and_links_to_pages_that_are_there(written: Path) -> None:
+    found = require_harmless((written / "index.html").read_bytes(), written, written / "index.html")
+    assert "Blocked now (1)" in found.text
+    text = found.text
+    assert text.index("guarded: odd") < text.index("All environments") < text.index("guarded · policy production")
+    for said in ("✕ 2 blocked", "✓ 1 passed", "x: 40 of 40 rows above 10", "discarded", "3 batches, 3 validations"):
+        assert said in text, said
+
+
+def test_the_page_of_a_refused_batch_has_its_failing_rules_first_then_its_distributions(written: Path) -> None:
+    index = json.loads((written / "index.json").read_text())
+    (environment,) = index["environments"]
+    address = written / environment["batches"]["odd"]
+    found = require_harmless(address.read_bytes(), written, address)
+    order = ("Failing rules (1)", "x: 40 of 40 rows above 10", "Quarantine", "Trend over batches", "Distributions")
+    places = [found.text.index(said) for said in order]
+    assert places == sorted(places)
+    assert "secure-ml quarantine show guarded" in found.text
+    assert found.tags.count("svg") >= 4
+    assert found.text.index("\nx\n") < found.text.index("\ny\n"), "the column that failed stands first"
+    assert "\n50\n" in found.text, "the lowest edge of the histogram of x"
+
+
+def test_the_page_of_a_discarded_batch_says_who_and_why(written: Path) -> None:
+    index = json.loads((written / "index.json").read_text())
+    (item,) = (item for item in index["validations"] if item["batch"] == "gone")
+    assert item["decision"] == {
+        "action": "discard",
+        "by": "ada",
+        "why": "a test export",
+        "refused_under": None,
+        "released_under": None,
+    }
+    found = Page((written / item["page"]).read_bytes())
+    assert "Quarantine: discarded" in found.text
+    assert "a test export" in found.text
+
+
+def test_the_json_beside_each_page_says_the_same(written: Path) -> None:
+    pages = sorted(written.rglob("*.html"))
+    assert len(pages) == 4
+    for address in pages:
+        document = json.loads(address.with_suffix(".json").read_text())
+        text = Page(address.read_bytes()).text
+        for item in [document] if "batch" in document else document["validations"]:
+            assert item["batch"] in text
+            assert item["verdict"] in text
+            for finding in item["findings"]:
+                assert finding["sentence"] in text
+    profile = json.loads(next(path for path in pages if path.name != "index.html").with_suffix(".json").read_text())
+    assert {column["name"] for column in profile["profile"]["columns"]} == {"x", "y", "target"}
+
+
+def test_no_name_of_a_stranger_becomes_markup(installation: Installation) -> None:
+    for text in HOSTILE:
+        hostile_evidence(installation, text)
+        hostile_evidence(installation, text, "accepted")
+    write_own_docs(installation)
+    root = docs_folder(installation)
+    pages = sorted(root.rglob("*.html"))
+    assert len(pages) == 1 + 2 * len(HOSTILE)
+    for address in pages:
+        found = require_harmless(address.read_bytes(), root, address)
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e]", address.read_text())
+        shown = found.text
+        if address.name == "index.html":
+            for text in HOSTILE[:6]:
+                assert text in shown, "the name itself is shown, as text"
+            assert "\\u202egnp.exe" in shown
+            assert "\\u001b[2Jbell" in shown
+
+
+def test_without_escaping_the_same_names_would_be_markup() -> None:
+    """The attack works on a page that is put together from strings: the parser finds the elements."""
+    naive = Page(f"<html><body><p>{HOSTILE[0]}</p>{HOSTILE[1]}".encode())
+    assert {"script", "img"} <= set(naive.tags)
+    assert ("onerror", "document.title=1") in naive.attributes
+    good = Page(page("t", element("p", HOSTILE[0]), element("a", HOSTILE[1], title=HOSTILE[1])))
+    assert not {"script", "img"} & set(good.tags)
+    assert ("title", HOSTILE[1]) in good.attributes
+
+
+def test_a_repetition_writes_nothing_and_what_is_gone_goes(written: Path, installation: Installation) -> None:
+    before = {path: path.stat().st_mtime_ns for path in written.rglob("*")}
+    write_own_docs(installation)
+    assert {path: path.stat().st_mtime_ns for path in written.rglob("*")} == before
+    evidence = sorted((installation.home.evidence / "guarded" / "validated_dataset").iterdir())[0]
+    evidence.unlink()
+    (written / "home" / "guarded" / "notes.txt").write_text("somebody's own")
+    write_own_docs(installation)
+    assert not list(written.rglob(f"{evidence.stem}.*"))
+    assert (written / "home" / "guarded" / "notes.txt").exists()
+
+
+def test_an_intake_writes_the_index_and_the_pages_of_its_batch_only(written: Path, installation: Installation) -> None:
+    pages = {path: path.read_bytes() for path in written.rglob("*.html")}
+    for path in pages:
+        path.unlink()
+    write_own_docs(installation, batch="odd")
+    again = {path: path.read_bytes() for path in written.rglob("*.html")}
+    assert len(again) == 2
+    assert again.items() <= pages.items()
+
+
+def test_a_document_that_does_not_verify_stands_above_all_and_is_not_believed(
+    written: Path, installation: Installation
+) -> None:
+    evidence = sorted((installation.home.evidence / "guarded" / "validated_dataset").iterdir())[0]
+    envelope = json.loads(evidence.read_text())
+    envelope["signatures"][0]["sig"] = envelope["signatures"][0]["sig"][:-8] + "AAAAAAA="
+    evidence.write_text(json.dumps(envelope, sort_keys=True, separators=(",", ":")))
+    state = write_own_docs(installation)
+    assert evidence.name in " ".join(trouble.sentence for trouble in state.troubles)
+    text = Page((written / "index.html").read_bytes()).text
+    assert text.index("Does not verify") < text.index("All environments")
+    assert evidence.name in text
+    assert not (written / "home" / "guarded" / f"{evidence.stem}.html").exists()
+
+
+def test_a_changed_profile_is_named_and_not_drawn(written: Path, installation: Installation) -> None:
+    path = next((installation.home.datasets / "guarded").rglob("profile.json"))
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes().replace(b"1", b"2", 1))
+    write_own_docs(installation)
+    text = Page((written / "home" / "guarded" / f"{path.parent.name}.html").read_bytes()).text
+    assert "profile.json: changed" in text
+    assert "Distributions" not in text
+
+
+def test_a_page_that_was_changed_in_the_home_is_not_what_the_server_shows(
+    written: Path, installation: Installation
+) -> None:
+    good = (written / "index.html").read_bytes()
+    (written / "index.html").write_bytes(b"<script>all is well</script>")
+    assert render_own_doc(installation, "index.html") == good
+    for path in ("", "nothing.html", "../../../trust/keys/signer.pem", "home/guarded/x.html", "index.txt"):
+        assert render_own_doc(installation, path) is None
+
+
+def test_a_link_in_the_home_is_not_written_through(installation: Installation, tmp_path: Path) -> None:
+    hostile_evidence(installation, "a")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    installation.home.reports.mkdir()
+    for link in (installation.home.reports / "validation", docs_folder(installation) / "home"):
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(outside)
+        with pytest.raises(UnavailableError, match="is a link"):
+            write_own_docs(installation)
+        link.unlink()
+    assert not list(outside.iterdir())
+
+
+def test_several_homes_make_one_dashboard(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "experiment"
+    other.mkdir()
+    environment = {**environment_in(tmp_path), "SECURE_ML_HOME": str(other), "SECURE_ML_POLICY": "experiment"}
+    judge(installation, "first", [(99, 1, 0), (2, 2, 1)])
+    experiment = Installation.from_environment(environment)
+    model = guarded_model(tmp_path / "models")
+    put_batch(experiment.home.inbox / model.name, "first", [(99, 1, 0), (2, 2, 1)])
+    dataset(experiment, model, "first")
+    validated_dataset(experiment, model, "first")
+    for name, value in environment_in(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    given = [f"--home=production={installation.home.root}", f"--home=experiment={other}"]
+    assert main(["validation-docs", *given, "--out", str(tmp_path / "pages")]) == 0
+    assert "2 validations, 0 documents do not verify" in capsys.readouterr().err
+    root = tmp_path / "pages"
+    for address in root.rglob("*.html"):
+        require_harmless(address.read_bytes(), root, address)
+    text = Page((root / "index.html").read_bytes()).text
+    assert "home experiment, policy experiment" in text
+    assert "home production, policy production" in text
+    assert "blocks in production" in text
+    assert main(["validation-docs", *given]) == 2
+    assert main(["validation-docs", "--home", "../x=/tmp", "--out", str(root)]) == 2
+    with pytest.raises(PreconditionError, match="each name once"):
+        write_docs([Place("a", installation.home), Place("a", Home(other))], installation.trust, root)
+
+
+def test_a_release_makes_its_pages_and_shows_the_change_of_contract(
+    installation: Installation, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import secure_ml.spec
+
+    judge(installation, "first", [(20, 1, 0), (2, 2, 1)])
+    (refused,) = write_own_docs(installation).validations
+    wide = guarded_model(installation.home.root.parent / "models", highest=30)
+    monkeypatch.setattr(secure_ml.spec, "find_model", lambda _: wide)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert main(["quarantine", "release", "guarded", refused.evidence.cause[:12], "--by", "ada", "--why", "new"]) == 0
+    root = docs_folder(installation)
+    text = Page((root / page_of(refused.evidence)).read_bytes()).text
+    assert "Quarantine: released" in text
+    assert wide.contract_digest[:12] in text
+    assert "Nothing is blocked" in Page((root / "index.html").read_bytes()).text
+    release(installation, wide, refused.evidence.cause, by="ada", why="new")
+
+
+def test_the_red_check_links_to_the_page_and_the_nightly_run_makes_the_index(
+    environment: dict[str, str], installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    dataset(installation, heart_disease, "switzerland")
+    definitions = definitions_of(heart_disease)
+    (asset,) = (
+        item
+        for item in definitions.assets or []
+        if isinstance(item, dg.AssetsDefinition) and item.key == asset_key(heart_disease.name, VALIDATED_DATASET)
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions(str(batches_of(heart_disease.name).name), ["switzerland"])
+        result = dg.materialize(
+            [asset],
+            partition_key="switzerland",
+            resources={"installation": InstallationResource()},
+            instance=instance,
+            raise_on_error=False,
+        )
+        (check,) = result.get_asset_check_evaluations()
+        assert not check.passed
+        url = str(check.metadata["validation_docs"].value)
+        root = docs_folder(installation)
+        shown = root / url.partition("/validation/")[2]
+        assert "chol: 123 of 123 rows below 50" in Page(shown.read_bytes()).text
+        for path in root.rglob("*.*"):
+            path.unlink()
+        from assets.definitions import defs
+
+        job = defs.resolve_job_def(job_name(heart_disease.name, "nightly_validation"))
+        assert job.execute_in_process(instance=instance).success
+    assert "chol: 123 of 123 rows below 50" in Page((root / "index.html").read_bytes()).text

@@ -1,0 +1,35 @@
+"""The small pictures of the validation docs."""
+
+from __future__ import annotations
+
+import pytest
+
+from secure_ml.monitoring.drawings import draw_values, figure, share
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "said"),
+    [
+        (0, 9, "0 %"),
+        (9, 9, "100 %"),
+        (1, 3, "33.3 %"),
+        (1, 10_000, "<0.1 %"),
+        (9_999_999, 10_000_000, ">99.9 %"),
+        (0, 0, "0 %"),
+    ],
+)
+def test_a_share_is_never_rounded_to_none_or_all(part: int, whole: int, said: str) -> None:
+    assert share(part, whole) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0.0, "0"), (1234567.0, "1,234,567"), (0.000123456, "0.00012346"), (1e300, "1e+300")]
+)
+def test_a_figure_is_short(value: float, said: str) -> None:
+    assert figure(value) == said
+
+
+def test_a_long_value_is_cut_in_the_picture_and_whole_beside_it() -> None:
+    drawn = draw_values([("x" * 40, 5), ("y", 5)], 10, "values")
+    assert f"{'x' * 17}…</text>" in drawn
+    assert f"<title>{'x' * 40}: 5</title>" in drawn
