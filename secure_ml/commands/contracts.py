@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 from copy import copy
 from dataclasses import asdict
 from pathlib import Path
@@ -49,7 +50,20 @@ def add(command: AddCommand) -> None:
     validate.add_argument("--sarif", metavar="FILE", type=Path, help="write the findings as SARIF 2.1.0 too")
 
 
+def _import() -> None:
+    """Import with the garbage collector off: to search again and again what stays anyway is a third of the cost."""
+    gc.disable()
+    try:
+        import ibis.backends.duckdb  # noqa: F401 - imported here so that it costs less
+
+        import secure_ml.contracts.compiled  # noqa: F401
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def _validate(chosen: argparse.Namespace) -> int:
+    _import()
     name, report = _report(chosen)
     blocking = sum(finding.tier == "block" for finding in report.findings)
     warnings = len(report.findings) - blocking

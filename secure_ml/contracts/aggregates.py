@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.checks import oldest
-from secure_ml.contracts.expressions import Cell, Unportable, literal
+from secure_ml.contracts.expressions import Cell, Unportable, inside
 from secure_ml.contracts.rules import Rule
 
 if TYPE_CHECKING:
@@ -104,8 +104,7 @@ def _share(rule: Rule, cell: Cell, table: Any) -> Made:
         hit = cell.value.contains(given["token"])
     else:
         known = given["values"] if rule.kind == "value_fraction_between" else given["vocabulary"]
-        inside = cell.value.isin([literal(value, cell.dtype, exact=True) for value in known])
-        hit = inside if rule.kind == "value_fraction_between" else ~inside
+        hit = inside(cell, known) if rule.kind == "value_fraction_between" else ~inside(cell, known)
 
     def failed(figures: Figures, rows: int) -> int | None:
         hits, valid = int(figures["hits"]), int(figures["valid"])
@@ -136,12 +135,11 @@ def _exact_values(rule: Rule, cell: Cell, table: Any) -> Made:
         raise Unportable(f"it expects none or more than {_MAX_EXPECTED} values")
     if any(value is None or value != value for value in expected):
         raise Unportable("it expects a missing value or NaN")
-    known = [literal(value, cell.dtype, exact=True) for value in expected]
-    measures = {"outside": table.count(where=~cell.value.isin(known))}
-    measures |= {f"has{index}": table.count(where=cell.value == value) for index, value in enumerate(known)}
+    measures = {"outside": table.count(where=~inside(cell, expected))}
+    measures |= {f"has{index}": table.count(where=inside(cell, [value])) for index, value in enumerate(expected)}
 
     def failed(figures: Figures, rows: int) -> int | None:
-        complete = all(figures[f"has{index}"] for index in range(len(known)))
+        complete = all(figures[f"has{index}"] for index in range(len(expected)))
         return None if complete and not figures["outside"] else rows
 
     return measures, failed

@@ -9,9 +9,9 @@ back. A float is never written as a number into the query, where DuckDB would re
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from secure_ml.errors import PreconditionError
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Cell", "Part", "Unportable", "compare_columns", "failing_parts", "literal", "passes"]
+__all__ = ["Cell", "Part", "Unportable", "compare_columns", "failing_parts", "inside", "literal", "passes"]
 
 _ORDERED: dict[str, tuple[str, str, str]] = {
     "greater_than": ("gt", "min_value", "not above"),
@@ -33,7 +33,6 @@ _ORDERED: dict[str, tuple[str, str, str]] = {
     "equal_to": ("eq", "value", "not equal to"),
     "not_equal_to": ("ne", "value", "equal to"),
 }
-_LISTS = {"isin": "allowed_values", "notin": "forbidden_values"}
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "gt": lambda left, right: left > right,
     "ge": lambda left, right: left >= right,
@@ -94,18 +93,20 @@ def literal(value: Any, dtype: pl.DataType, *, exact: bool = False) -> Any:
             return ibis.literal(value)
         case bool():
             pass
-        case int() if dtype.is_integer() and -(2**63) <= value < 2**63:
+        case int() if dtype.is_integer() and (0 if dtype.is_unsigned_integer() else -(2**63)) <= value < 2**63:
             return ibis.literal(value)
         case float() if dtype.is_integer() and not exact:
             return _float(value, "float64")
-        case int() | float() if dtype.is_float() and not (exact and isinstance(value, int)) and abs(value) < 2**63:
-            return _float(float(value), "float32" if dtype == pl.Float32 else "float64")
         case float() if dtype.is_float():
-            return _float(value, "float32" if dtype == pl.Float32 else "float64")
+            return _float(value, "float32" if dtype == pl.Float32 and not exact else "float64")
+        case int() if dtype.is_float() and not exact and abs(value) < 2**63:
+            return _float(float(value), "float32" if dtype == pl.Float32 else "float64")
         case str() if dtype == pl.String and "\x00" not in value:
             return ibis.literal(value)
-        case datetime() if isinstance(dtype, pl.Datetime) and dtype.time_unit == "us":
-            if dtype.time_zone is None and value.tzinfo is None:
+        case datetime() if isinstance(dtype, pl.Datetime) and (
+            dtype.time_unit != "ms" or value.microsecond % 1000 == 0
+        ):
+            if (dtype.time_zone is None and value.tzinfo is None) or (dtype.time_zone == "UTC" and value.tzinfo == UTC):
                 return ibis.literal(value)
         case date() if dtype == pl.Date and not isinstance(value, datetime):
             return ibis.literal(value)
@@ -147,11 +148,20 @@ def _text(cell: Cell) -> Any:
     return cell.value
 
 
-def _listed(cell: Cell, values: Any) -> Any:
-    given = [value for value in values if value is not None]
+def inside(cell: Cell, values: Collection[Any]) -> Any:
+    """Return the ibis boolean that a cell holds one of the values; null where it is missing.
+
+    Raises:
+        Unportable: The list is empty, or a value is not of the column's own kind.
+    """
+    import polars as pl
+
+    given = [literal(value, cell.dtype, exact=True) for value in values if value is not None]
     if not given:
         raise Unportable("the list is empty")
-    return cell.value.isin([literal(value, cell.dtype, exact=True) for value in given])
+    # Polars compares a list with a column of single precision in double precision.
+    value = cell.value.cast("float64") if cell.dtype == pl.Float32 else cell.value
+    return value.isin(given)
 
 
 def _length(cell: Cell, given: Mapping[str, Any]) -> Any:
@@ -179,9 +189,9 @@ def passes(rule: Rule, cell: Cell) -> Any:
             low, high = _range(rule, cell)
             return low & high
         case "isin":
-            return _listed(cell, given["allowed_values"])
+            return inside(cell, given["allowed_values"])
         case "notin":
-            return ~_listed(cell, given["forbidden_values"])
+            return ~inside(cell, given["forbidden_values"])
         case "str_matches":
             pattern = getattr(given["pattern"], "pattern", given["pattern"])
             return _search(_text(cell), pattern if pattern.startswith("^") else f"^{pattern}")

@@ -104,9 +104,9 @@ def table_of(frame: pl.DataFrame, *, where: str = "table", text: bool = False) -
 
 
 def _as_table(con: duckdb.DuckDBPyConnection, opened: _Opened, source: Any) -> ibis.Table:
-    import ibis
+    from ibis.backends.duckdb import Backend  # not `ibis.duckdb`, which reads the entry points of all packages
 
-    backend = ibis.duckdb.from_connection(con)
+    backend = Backend.from_connection(con)
     con.execute("SET lock_configuration=true")
     backend._secure_ml = opened, source  # the source stays open as long as the engine lives
     return backend.table(_NAME)
@@ -151,7 +151,7 @@ def fetch(expression: ibis.Table) -> list[dict[str, Any]]:
     import duckdb
 
     try:
-        rows: list[dict[str, Any]] = expression.to_pyarrow().to_pylist()
+        rows: list[dict[str, Any]] = _arrow_table(expression).to_pylist()
     except duckdb.Error as error:
         known = _find_opened(expression)
         raise _said(error, known.where if known else "table") from None
@@ -171,15 +171,42 @@ def fetch_polars(table: ibis.Table, columns: Mapping[str, tuple[str, pl.DataType
     import duckdb
     import polars as pl
 
-    picked = table.select(**{f"c{index}": table[key] for index, (key, _) in enumerate(columns.values())})
+    picked = table.select(
+        **{f"c{index}": _portable(table[key], dtype) for index, (key, dtype) in enumerate(columns.values())}
+    )
     try:
-        frame = pl.from_arrow(picked.to_pyarrow())
+        frame = pl.from_arrow(_arrow_table(picked))
     except duckdb.Error as error:
         known = _find_opened(picked)
         raise _said(error, known.where if known else "table") from None
     return pl.DataFrame(frame).select(
-        pl.col(f"c{index}").cast(dtype).alias(name) for index, (name, (_, dtype)) in enumerate(columns.items())
+        (pl.col(f"c{index}").cast(pl.Duration("us")) if isinstance(dtype, pl.Duration) else pl.col(f"c{index}"))
+        .cast(dtype)
+        .alias(name)
+        for index, (name, (_, dtype)) in enumerate(columns.items())
     )
+
+
+def _arrow_table(expression: ibis.Table) -> Any:
+    """Run a query; DuckDB's own result is taken as it stands, where ibis would turn times into text."""
+    backend = expression.get_backend()
+    if backend.name == "duckdb":
+        return backend.con.sql(backend.compile(expression)).to_arrow_table()
+    return expression.to_pyarrow()
+
+
+def _portable(value: Any, dtype: pl.DataType) -> Any:
+    """Return a column in a form that leaves the engine: a duration as whole microseconds."""
+    import ibis
+    import polars as pl
+
+    if not isinstance(dtype, pl.Duration):
+        return value
+
+    @ibis.udf.scalar.builtin(name="epoch_us", signature=((value.type(),), "int64"))
+    def microseconds(_: Any) -> int: ...  # type: ignore[empty-body]
+
+    return microseconds(value)
 
 
 def _find_opened(expression: ibis.Table) -> _Opened | None:
