@@ -203,10 +203,12 @@ def _portable(value: Any, dtype: pl.DataType) -> Any:
     if not isinstance(dtype, pl.Duration):
         return value
 
-    @ibis.udf.scalar.builtin(name="epoch_us", signature=((value.type(),), "int64"))
-    def microseconds(_: Any) -> int: ...  # type: ignore[empty-body]
+    def microseconds(value: Any) -> int:
+        raise NotImplementedError  # the engine's own function of another name is called
 
-    return microseconds(value)
+    microseconds.__annotations__ = {}
+    made = ibis.udf.scalar.builtin(microseconds, name="epoch_us", signature=((value.type(),), "int64"))
+    return made(value)
 
 
 def _find_opened(expression: ibis.Table) -> _Opened | None:
