@@ -25,6 +25,7 @@ from secure_ml.home import Home
 from secure_ml.inference_log.records import Ids
 from secure_ml.inference_log.writing import LogWriter
 from secure_ml.serving.batching import Batcher
+from secure_ml.serving.connections import MAX_BODY_BYTES, BoundedProtocol, max_connections
 from secure_ml.serving.metrics import Metrics
 from secure_ml.serving.protocol import parse_infer, parse_predict, render_infer, render_predict
 from secure_ml.serving.watching import Watched
@@ -32,7 +33,7 @@ from secure_ml.signing.keys import Trust
 
 __all__ = ["serve"]
 
-MAX_BODY_BYTES = 8 << 20
+_MAX_HELD_BYTES = 64 << 20
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -47,6 +48,7 @@ class Service:
         self._batcher = Batcher(writer, metrics)
         self._infer_path = f"/v2/models/{model}/infer"
         self._management = management(watched, metrics, model)
+        self._held_bytes = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -61,7 +63,7 @@ class Service:
         start = time.perf_counter()
         code, body = 200, b""
         try:
-            content = await _read_body(receive)
+            content = await self._read_body(receive)
             served = self._watched.served
             if served is None:
                 raise UnavailableError(f"not serving: {self._watched.reason}")
@@ -90,25 +92,30 @@ class Service:
         )
         await send({"type": "http.response.body", "body": body})
 
+    async def _read_body(self, receive: Receive) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        try:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise MalformedError("the client went away")
+                part = message.get("body", b"")
+                size += len(part)
+                self._held_bytes += len(part)
+                if size > MAX_BODY_BYTES:
+                    raise _TooLargeError(f"body: at most {MAX_BODY_BYTES} bytes are read")
+                if self._held_bytes > _MAX_HELD_BYTES:
+                    raise UnavailableError("too many large requests at once; retry later")
+                parts.append(part)
+                if not message.get("more_body"):
+                    return b"".join(parts)
+        finally:
+            self._held_bytes -= size
+
 
 class _TooLargeError(MalformedError):
     """A body over the limit; the rest of it is not read."""
-
-
-async def _read_body(receive: Receive) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise MalformedError("the client went away")
-        part = message.get("body", b"")
-        size += len(part)
-        if size > MAX_BODY_BYTES:
-            raise _TooLargeError(f"body: at most {MAX_BODY_BYTES} bytes are read")
-        parts.append(part)
-        if not message.get("more_body"):
-            return b"".join(parts)
 
 
 def _header(scope: Message, name: bytes) -> str | None:
@@ -230,7 +237,14 @@ def serve(
     writer = LogWriter(home.log / model / f"{Ids().make()}.sqlite")
     service = Service(watched, writer, metrics, model)
     config = uvicorn.Config(
-        service, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=10
+        service,
+        http=BoundedProtocol,
+        ws="none",
+        limit_concurrency=max_connections(),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=10,
     )
     number = watched.served.release.number if watched.served else 0
     try:

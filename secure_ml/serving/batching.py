@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import bisect
+import itertools
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,14 +84,15 @@ class Batcher:
         violations = served.rules.check(np.concatenate([item.asked.x for item in group]))
         if not violations:
             return group
-        starts = np.cumsum([0, *(len(item.asked.x) for item in group)])
+        starts = [0, *itertools.accumulate(len(item.asked.x) for item in group)]
         bad: dict[int, list[str]] = {}
+        for column, count in Counter(violation.column for violation in violations).items():
+            self._metrics.refused.labels(column).inc(count)
         for violation in violations:
-            self._metrics.refused.labels(violation.column).inc()
-            index = int(np.searchsorted(starts, violation.row, side="right")) - 1
+            index = bisect.bisect_right(starts, violation.row) - 1
             said = violation.sentence
             if len(group[index].asked.x) > 1:
-                said = f"row {violation.row - int(starts[index])}: {said}"
+                said = f"row {violation.row - starts[index]}: {said}"
             bad.setdefault(index, []).append(said)
         for index, said_all in bad.items():
             more = f"; and {len(said_all) - 5} more" if len(said_all) > 5 else ""

@@ -170,8 +170,12 @@ def _values(tensor: _Tensor, count: int) -> NDArray[np.float64]:
         raise MalformedError(f"{tensor.name[:40]!r}: binary tensors are not served; send data as JSON")
     if tensor.datatype not in _FLOATS:
         raise MalformedError(f"{tensor.name[:40]!r}: expected datatype FP32 or FP64")
-    if not 0 < count <= MAX_ROWS * 4096 or min(tensor.shape) < 1:
+    if count < 1 or min(tensor.shape) < 1:
         raise MalformedError(f"{tensor.name[:40]!r}: expected a shape of at least one row")
+    if tensor.shape[0] > MAX_ROWS:
+        raise MalformedError(f"expected at most {MAX_ROWS} rows")
+    if len(tensor.data) > count:  # before any of it is looked at
+        raise MalformedError(f"{tensor.name[:40]!r}: more values than {count}, which its shape says")
     flat: list[Any] = []
     for value in tensor.data:
         flat.extend(value) if isinstance(value, list) else flat.append(value)
