@@ -1,9 +1,9 @@
 """Make the profile of a table in one scan, and merge profiles.
 
-The table is read once, in Arrow batches of `_ROWS` rows whatever the engine's own batches are. Each batch becomes a
-profile of its own, and the profiles are merged two by two like the runs of a merge sort, so memory is bounded by a
-few batches and the errors of the sketches grow with the logarithm of the rows. The merge of the scan is the merge of
-documents: what holds for one holds for the other.
+The table is read once, in Arrow batches that are bounded in rows and bytes. Each batch becomes a profile of its own,
+and the profiles are merged two by two like the runs of a merge sort, so memory is bounded by a few batches and the
+errors of the sketches grow with the logarithm of the rows. The merge of the scan is the merge of documents: what
+holds for one holds for the other.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["merge", "profile_batches", "profile_frame", "profile_table"]
 
 _ROWS = 1 << 17
+_BYTES = 1 << 26
+_UNIT = 1 << 11
+_UNIT_CELLS = 1 << 23
 _THREADS = 2
 
 
@@ -60,7 +63,7 @@ def profile_batches(schema: pa.Schema, batches: Iterable[pa.RecordBatch], *, per
         raise PreconditionError(f"profile: {len(unknown)} columns named as personal are not in the table")
     stack: list[tuple[int, Profile]] = []
     with ThreadPoolExecutor(_THREADS) as pool:
-        for batch in _rebatched(batches):
+        for batch in _rebatched(batches, _unit(len(schema))):
             columns = pool.map(profile_array, schema.names, batch.columns)
             level, found = 0, Profile(batch.num_rows, tuple(columns))
             while stack and stack[-1][0] == level:
@@ -115,33 +118,51 @@ def merge(a: Profile, b: Profile) -> Profile:
     return _merged(a, b, KEPT)
 
 
+def _unit(columns: int) -> int:
+    """Return how many rows are read at once: few where there are many columns."""
+    return max(1, min(_UNIT, _UNIT_CELLS // max(1, columns)))
+
+
 def _batches(table: ibis.Table) -> pa.RecordBatchReader:
     backend = table.get_backend()
     if backend.name != "duckdb":
-        return table.to_pyarrow_batches(chunk_size=_ROWS)
+        return table.to_pyarrow_batches(chunk_size=_unit(len(table.columns)))
     # The public way of ibis 12 calls a method of cursors that DuckDB 2 no longer has.
-    return backend._to_duckdb_relation(table).to_arrow_reader(_ROWS)
+    return backend._to_duckdb_relation(table).to_arrow_reader(_unit(len(table.columns)))
 
 
-def _rebatched(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Cut batches anew, `_ROWS` rows each but the last."""
+def _rebatched(batches: Iterable[pa.RecordBatch], unit: int) -> Iterator[pa.RecordBatch]:
+    """Join units of rows until there are `_ROWS` of them or `_BYTES`, wherever the given batches end."""
     import pyarrow as pa
 
     waiting: list[pa.RecordBatch] = []
-    rows = 0
-    for batch in batches:
-        if batch.num_rows:
-            waiting.append(batch)
-            rows += batch.num_rows
-        if rows < _ROWS:
-            continue
-        whole = pa.concat_batches(waiting) if len(waiting) > 1 else waiting[0]
-        for start in range(0, rows - _ROWS + 1, _ROWS):
-            yield whole.slice(start, _ROWS)
-        rows %= _ROWS
-        waiting = [whole.slice(whole.num_rows - rows)] if rows else []
+    rows = held = 0
+    for piece in _units(batches, unit):
+        waiting.append(piece)
+        rows += piece.num_rows
+        held += piece.nbytes
+        if rows >= _ROWS or held >= _BYTES:
+            yield pa.concat_batches(waiting)
+            waiting, rows, held = [], 0, 0
     if waiting:
         yield pa.concat_batches(waiting)
+
+
+def _units(batches: Iterable[pa.RecordBatch], unit: int) -> Iterator[pa.RecordBatch]:
+    """Cut batches anew, `unit` rows each but the last; where such rows have more than `_BYTES`, fewer."""
+    import pyarrow as pa
+
+    left: pa.RecordBatch | None = None
+    for batch in batches:
+        whole = pa.concat_batches([left, batch]) if left is not None and left.num_rows else batch
+        for start in range(0, whole.num_rows - unit + 1, unit):
+            piece = whole.slice(start, unit)
+            step = max(1, unit * _BYTES // max(piece.nbytes, _BYTES))
+            for place in range(0, unit, step):
+                yield piece.slice(place, step)
+        left = whole.slice(whole.num_rows - whole.num_rows % unit)
+    if left is not None and left.num_rows:
+        yield left
 
 
 def _merged(a: Profile, b: Profile, size: Size) -> Profile:
