@@ -36,7 +36,9 @@ def draw_histogram(bins: Sequence[tuple[float, float, int]], label: str) -> Mark
     width = _WIDTH / len(bins)
     parts = []
     for index, (low, high, count) in enumerate(bins):
-        height = _tall(count / highest, _HEIGHT) if count else 0.0
+        if not count:
+            continue
+        height = _tall(count / highest, _HEIGHT)
         bar = element(
             "rect",
             x=_number(index * width + 0.5),

@@ -18,10 +18,12 @@ _LONGEST: Final = 300
 _STYLE: Final = """
 :root { color-scheme: light dark;
   --ground: #f6f7f9; --paper: #ffffff; --ink: #1b2430; --soft: #5b6675; --line: #dde2e9; --draw: #4a78c2;
+  --link: #2a5db0;
   --passed: #1d7a46; --passed-ground: #e3f4ea; --warned: #8a5a00; --warned-ground: #fdf1d8;
   --blocked: #b3261e; --blocked-ground: #fde7e5; }
 @media (prefers-color-scheme: dark) { :root {
   --ground: #12161c; --paper: #1b2129; --ink: #e4e9f0; --soft: #9aa6b5; --line: #2f3844; --draw: #7aa5ea;
+  --link: #8fb5f2;
   --passed: #6fd39b; --passed-ground: #16301f; --warned: #efc062; --warned-ground: #362a10;
   --blocked: #ff9a92; --blocked-ground: #3d1a18; } }
 * { box-sizing: border-box; }
@@ -29,7 +31,7 @@ body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.5 s
 main { max-width: 72rem; margin: 0 auto; padding: 1.25rem 1rem 3rem; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: .3rem 0 .6rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 2rem 0 .7rem; } h3 { font-size: 1rem; margin: 0; overflow-wrap: anywhere; }
-p { margin: .4rem 0; } a { color: var(--draw); } nav, .soft, footer { color: var(--soft); font-size: .875rem; }
+p { margin: .4rem 0; } a { color: var(--link); } nav, .soft, footer { color: var(--soft); font-size: .875rem; }
 footer { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: .8rem; }
 code { font: .85em ui-monospace, monospace; overflow-wrap: anywhere; }
 .card { background: var(--paper); border: 1px solid var(--line); border-radius: .6rem; padding: .9rem 1rem;

@@ -6,7 +6,6 @@ Screenshots are kept in `screenshots/`.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,15 +17,13 @@ from pathlib import Path
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
+from tests.browser.seeing import keep, require_shown, take_away
 from tests.support import environment_in
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
-SCREENSHOTS = ROOT / "screenshots"
 FINDING = "chol: 123 of 123 rows below 50"
 CHECKS = "/assets/heart_disease/validated_dataset?view=checks&checkDetail=gate"
 
@@ -77,37 +74,6 @@ def answers(url: str) -> bool:
         return False
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[webdriver.Chrome]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("needs Debian's chromium and chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1600,1100"):
-        options.add_argument(argument)
-    chrome = webdriver.Chrome(options=options, service=Service(driver))
-    yield chrome
-    chrome.quit()
-
-
-def shown(browser: webdriver.Chrome) -> str:
-    try:
-        return browser.find_element(By.TAG_NAME, "body").text
-    except StaleElementReferenceException:
-        return ""
-
-
-def require_shown(browser: webdriver.Chrome, *texts: str, seconds: float = 60) -> None:
-    """Wait until all texts are rendered, and visible."""
-    until(lambda: all(text in shown(browser) for text in texts), seconds=seconds, every=0.3)
-
-
-def keep(browser: webdriver.Chrome, name: str) -> None:
-    SCREENSHOTS.mkdir(exist_ok=True)
-    assert browser.save_screenshot(str(SCREENSHOTS / f"{name}.png"))
-
-
 def test_the_graph_of_the_model_is_shown(address: int, browser: webdriver.Chrome) -> None:
     browser.get(f"http://127.0.0.1:{address}/locations/assets.definitions/asset-groups/heart_disease")
     require_shown(
@@ -135,13 +101,25 @@ def test_the_rejected_batch_is_red_with_its_finding(address: int, browser: webdr
 def test_the_check_for_the_finding_fails_when_its_text_is_taken_away(address: int, browser: webdriver.Chrome) -> None:
     open_red_check(address, browser)
     require_shown(browser, FINDING)
-    browser.execute_script(
-        "const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);"
-        "while (walk.nextNode()) walk.currentNode.data = walk.currentNode.data.replaceAll(arguments[0], '');",
-        FINDING,
-    )
+    take_away(browser, FINDING)
     with pytest.raises(AssertionError, match="did not come true"):
         require_shown(browser, FINDING, seconds=2)
+
+
+def test_the_red_check_links_to_the_validation_docs(address: int, browser: webdriver.Chrome) -> None:
+    open_red_check(address, browser)
+    require_shown(browser, "validation_docs")
+    links = [
+        str(link.get_attribute("href"))
+        for link in browser.find_elements(By.TAG_NAME, "a")
+        if f":{address + 1}/validation/home/heart_disease/" in str(link.get_attribute("href"))
+    ]
+    assert links, "no link to the page of the validation"
+    browser.get(links[0])
+    require_shown(browser, "Failing rules", FINDING, "Quarantine", "Distributions")
+    browser.find_element(By.LINK_TEXT, "← all validations").click()
+    require_shown(browser, "Validation of all models", "Blocked now (2)", "heart_disease: va")
+    keep(browser, "validation_docs_from_the_ui")
 
 
 def test_the_drift_report_is_linked_and_shown(address: int, browser: webdriver.Chrome) -> None:

@@ -1,0 +1,195 @@
+"""The validation docs in Chromium, from files and with no network: what people are meant to see is rendered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+
+from secure_ml.digests import digest_of
+from secure_ml.errors import RejectedError
+from secure_ml.gates import record
+from secure_ml.installation import Installation
+from secure_ml.models.heart_disease import model
+from secure_ml.monitoring.validation_docs import docs_folder, write_own_docs
+from secure_ml.stages.dataset import dataset
+from secure_ml.stages.validated_dataset import validated_dataset
+from tests.browser.seeing import keep, require_shown, shown, take_away
+from tests.pipeline.test_validation_docs import HOSTILE, hostile_evidence
+from tests.support import environment_in
+
+FINDING = "chol: 123 of 123 rows below 50"
+CONTRASTS = """
+const channel = value => { value /= 255; return value <= .04045 ? value / 12.92 : ((value + .055) / 1.055) ** 2.4; };
+const light = color => { const [r, g, b] = color.match(/[\\d.]+/g).map(Number);
+  return .2126 * channel(r) + .7152 * channel(g) + .0722 * channel(b); };
+const ground = node => {
+  for (; node; node = node.parentElement) {
+    const color = getComputedStyle(node).backgroundColor;
+    if (!/, 0\\)$/.test(color)) return color;
+  }
+  return 'rgb(255, 255, 255)'; };
+const worded = node => [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim());
+return [...document.querySelectorAll('main *:not(title)')].filter(worded).map(node => {
+    const style = getComputedStyle(node);
+    const [a, b] = [light(node.namespaceURI.endsWith('svg') ? style.fill : style.color), light(ground(node))];
+    return [(Math.max(a, b) + .05) / (Math.min(a, b) + .05), node.tagName + ' ' + node.textContent.slice(0, 40)];
+  }).sort((a, b) => a[0] - b[0])[0];
+"""
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    place = Installation.from_environment(environment_in(tmp_path_factory.mktemp("docs")))
+    for batch in model.batches.files:
+        dataset(place, model, batch)
+        try:
+            validated_dataset(place, model, batch)
+        except RejectedError:
+            assert batch in ("switzerland", "va")
+    write_own_docs(place)
+    return place
+
+
+@pytest.fixture
+def pages(installation: Installation) -> Path:
+    return docs_folder(installation)
+
+
+@pytest.fixture
+def look(browser: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
+    yield browser
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def as_screen(browser: webdriver.Chrome, width: int, scheme: str) -> None:
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 1400, "deviceScaleFactor": 1, "mobile": width < 600},
+    )
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+
+def open_batch(browser: webdriver.Chrome, pages: Path, batch: str) -> None:
+    browser.get((pages / "index.html").as_uri())
+    require_shown(browser, "Validation of all models")
+    browser.find_element(By.LINK_TEXT, batch).click()
+    require_shown(browser, f"heart_disease: {batch}")
+
+
+def test_the_index_shows_what_blocks_above_all_else(pages: Path, look: webdriver.Chrome) -> None:
+    as_screen(look, 1200, "light")
+    look.get((pages / "index.html").as_uri())
+    require_shown(look, FINDING, "Blocked now (2)", "✕ 2 blocked", "✓ passed", "every rule holds")
+    text = shown(look)
+    assert text.index(FINDING) < text.index("All environments") < text.index("every rule holds")
+    keep(look, "validation_index")
+
+
+def test_the_page_shows_its_failing_rule_on_the_first_screen(pages: Path, look: webdriver.Chrome) -> None:
+    as_screen(look, 1200, "light")
+    open_batch(look, pages, "switzerland")
+    require_shown(look, FINDING, "Failing rules", "Quarantine", "Distributions (123 rows, as they arrived)")
+    rule = look.find_element(By.XPATH, f"//*[text()='{FINDING}']")
+    assert rule.rect["y"] < 400
+    drawn = look.execute_script(
+        "return [...document.querySelectorAll('svg rect')].map(r => r.getBoundingClientRect().height)"
+    )
+    assert len(drawn) > 50
+    assert min(drawn) > 0
+    keep(look, "validation_page")
+
+
+def test_the_check_for_the_finding_fails_when_its_text_is_taken_away(pages: Path, look: webdriver.Chrome) -> None:
+    open_batch(look, pages, "switzerland")
+    require_shown(look, FINDING)
+    take_away(look, FINDING)
+    with pytest.raises(AssertionError, match="did not come true"):
+        require_shown(look, FINDING, seconds=2)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1200])
+def test_all_text_is_readable_on_each_screen(scheme: str, width: int, pages: Path, look: webdriver.Chrome) -> None:
+    as_screen(look, width, scheme)
+    for name in ("index", "va", "cleveland"):
+        if name == "index":
+            look.get((pages / "index.html").as_uri())
+        else:
+            open_batch(look, pages, name)
+        ground = look.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert (ground == "rgb(18, 22, 28)") == (scheme == "dark"), "the page follows the colour scheme"
+        contrast, where = look.execute_script(CONTRASTS)
+        assert contrast >= 4.5, where
+        wide, screen = look.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+        assert wide <= max(screen, width), "the page has to be moved sideways"
+        keep(look, f"validation_{name}_{scheme}_{width}")
+
+
+def test_nothing_is_loaded_or_run(pages: Path, look: webdriver.Chrome) -> None:
+    for path in sorted(pages.rglob("*.html")):
+        look.get(path.as_uri())
+        assert look.execute_script("return performance.getEntriesByType('resource').length") == 0
+        assert look.execute_script("return document.scripts.length + document.images.length") == 0
+        assert look.get_log("browser") == []
+
+
+def test_no_hostile_name_runs_in_the_browser(tmp_path: Path, look: webdriver.Chrome) -> None:
+    place = Installation.from_environment(environment_in(tmp_path))
+    for text in HOSTILE:
+        hostile_evidence(place, text)
+    write_own_docs(place)
+    # The attack works in this browser, on a page without our escaping.
+    naive = tmp_path / "naive.html"
+    naive.write_text(f"<!doctype html><title>naive</title><p>{HOSTILE[0]}</p>")
+    look.get(naive.as_uri())
+    assert look.title == "owned"
+    for path in sorted(docs_folder(place).rglob("*.html")):
+        look.get(path.as_uri())
+        assert look.title == "Validation of all models" or look.title.startswith("guarded: ")
+        counts = look.execute_script(
+            "return ['script', 'img', 'iframe', 'svg[onload]', 'b'].map(s => document.querySelectorAll(s).length)"
+        )
+        assert counts == [0, 0, 0, 0, 0]
+    look.get((docs_folder(place) / "index.html").as_uri())
+    require_shown(look, HOSTILE[0], HOSTILE[1])
+    keep(look, "validation_hostile_names")
+
+
+def test_a_long_history_stays_readable(tmp_path: Path, look: webdriver.Chrome) -> None:
+    place = Installation.from_environment(environment_in(tmp_path))
+    for day in range(70):
+        bad = day % 9 == 4
+        failed = 10 + day if bad else 3 if day % 4 == 1 else 0
+        finding = {
+            **{"column": "price", "rule": "in_range(0, 100)", "failed": failed, "rows": 200, "by": "compiled"},
+            **{"tier": "block" if bad else "warn", "code": "out_of_range"},
+            "sentence": f"price: {failed} of 200 rows above 100",
+        }
+        record(
+            place.home,
+            place.signer(),
+            place.trust,
+            model="prices",
+            stage="validated_dataset",
+            cause=digest_of({"day": day}),
+            reasons=[str(finding["sentence"])] if bad else [],
+            subjects={},
+            inputs={
+                "batch": f"day_{day:03}",
+                "version": digest_of(day),
+                "contract": digest_of("c"),
+                "policy": "production",
+            },
+            facts={"rows": 200, "findings": [finding] if failed else []},
+        )
+    write_own_docs(place)
+    as_screen(look, 1200, "dark")
+    look.get((docs_folder(place) / "index.html").as_uri())
+    require_shown(look, "70 batches, 70 validations", "the newest 60 validations", "price: 77 of 200 rows above 100")
+    keep(look, "validation_long_history")
