@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from secure_ml.contracts.batches import fetch_batches
 from secure_ml.contracts.profile import Profile
 from secure_ml.contracts.profile_columns import KEPT, SCANNED, Size, bare, merge_columns, profile_array, shrink
 from secure_ml.errors import PreconditionError
@@ -42,9 +43,10 @@ def profile_table(table: ibis.Table, *, personal: Collection[str] = ()) -> Profi
 
     Raises:
         PreconditionError: `personal` names a column that the table does not have.
+        MalformedError: The table's file cannot be read to its end.
     """
-    batches = _batches(table)
-    return profile_batches(batches.schema, batches, personal=personal)
+    schema, batches = fetch_batches(table, _unit(len(table.columns)))
+    return profile_batches(schema, batches, personal=personal)
 
 
 def profile_batches(schema: pa.Schema, batches: Iterable[pa.RecordBatch], *, personal: Collection[str] = ()) -> Profile:
@@ -121,14 +123,6 @@ def merge(a: Profile, b: Profile) -> Profile:
 def _unit(columns: int) -> int:
     """Return how many rows are read at once: few where there are many columns."""
     return max(1, min(_UNIT, _UNIT_CELLS // max(1, columns)))
-
-
-def _batches(table: ibis.Table) -> pa.RecordBatchReader:
-    backend = table.get_backend()
-    if backend.name != "duckdb":
-        return table.to_pyarrow_batches(chunk_size=_unit(len(table.columns)))
-    # The public way of ibis 12 calls a method of cursors that DuckDB 2 no longer has.
-    return backend._to_duckdb_relation(table).to_arrow_reader(_unit(len(table.columns)))
 
 
 def _rebatched(batches: Iterable[pa.RecordBatch], unit: int) -> Iterator[pa.RecordBatch]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import ibis
     import polars as pl
 
-__all__ = ["dtypes_of", "fetch", "fetch_polars", "is_text", "open_table", "table_of"]
+__all__ = ["dtypes_of", "fetch", "fetch_polars", "is_text", "open_table", "said", "table_of", "where_of"]
 
 _MEMORY = "600MB"
 _MAX_SPILL = "50GB"
@@ -153,8 +153,7 @@ def fetch(expression: ibis.Table) -> list[dict[str, Any]]:
     try:
         rows: list[dict[str, Any]] = _arrow_table(expression).to_pylist()
     except duckdb.Error as error:
-        known = _find_opened(expression)
-        raise _said(error, known.where if known else "table") from None
+        raise said(error, where_of(expression)) from None
     return rows
 
 
@@ -177,8 +176,7 @@ def fetch_polars(table: ibis.Table, columns: Mapping[str, tuple[str, pl.DataType
     try:
         frame = pl.from_arrow(_arrow_table(picked))
     except duckdb.Error as error:
-        known = _find_opened(picked)
-        raise _said(error, known.where if known else "table") from None
+        raise said(error, where_of(picked)) from None
     return pl.DataFrame(frame).select(
         (pl.col(f"c{index}").cast(pl.Duration("us")) if isinstance(dtype, pl.Duration) else pl.col(f"c{index}"))
         .cast(dtype)
@@ -211,19 +209,20 @@ def _portable(value: Any, dtype: pl.DataType) -> Any:
     return made(value)
 
 
-def _find_opened(expression: ibis.Table) -> _Opened | None:
+def where_of(expression: ibis.Table) -> str:
+    """What to call a table in an error."""
     known = getattr(expression.get_backend(), "_secure_ml", None)
-    return known[0] if known is not None else None
+    return known[0].where if known is not None else "table"
 
 
-def _said(error: duckdb.Error, where: str) -> SecureMLError:
+def said(error: Exception, where: str) -> SecureMLError:
     """Say what the engine found, without the cells that it quotes."""
     import re
 
     import duckdb
 
     text = str(error)
-    if isinstance(error, duckdb.OutOfMemoryException):
+    if isinstance(error, duckdb.OutOfMemoryException) or text.startswith("Out of Memory Error"):
         return MalformedError(f"{where}: needs more than {_MEMORY} of memory to be read; split the file")
     line = re.search(r"CSV Error on Line: (\d+)", text)
     at = f", line {line[1]}" if line else ""
@@ -384,7 +383,7 @@ def _csv(
             "nullstr='', allow_quoted_nulls=false)"
         )
     except duckdb.Error as error:
-        raise _said(error, where) from None
+        raise said(error, where) from None
     return _Opened(where, text=True)
 
 

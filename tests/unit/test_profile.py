@@ -6,6 +6,7 @@ import json
 import math
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import ibis
@@ -13,10 +14,12 @@ import numpy as np
 import pandera.polars as pandera
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from secure_ml.contracts.profile import ColumnProfile, Profile, parse, render
 from secure_ml.contracts.profiling import profile_batches, profile_frame, profile_table
+from secure_ml.contracts.tables import open_table
 from secure_ml.digests import canonical_json
 from secure_ml.errors import MalformedError, PreconditionError
 
@@ -132,6 +135,20 @@ def test_a_personal_column_keeps_counts_only() -> None:
     assert number.distinct is not None
     assert abs(number.distinct - 2000) < 200
     assert parse(render(profile)) == profile
+
+
+def test_a_file_that_breaks_off_is_refused_without_its_cells(tmp_path: Path) -> None:
+    path = tmp_path / "batch.csv"
+    path.write_text("a,b\n" + "1,x\n" * 200_000 + "5,hush,3\n")
+    with pytest.raises(MalformedError, match=r"line 200002: expected 2 columns, found 3") as caught:
+        profile_table(open_table(path))
+    assert "hush" not in str(caught.value)
+    pq.write_table(pa.table({"x": list(range(200_000))}), tmp_path / "batch.parquet")
+    content = bytearray((tmp_path / "batch.parquet").read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 3000] = b"\xff" * 3000
+    (tmp_path / "batch.parquet").write_bytes(content)
+    with pytest.raises(MalformedError, match="cannot be read to its end"):
+        profile_table(open_table(tmp_path / "batch.parquet"))
 
 
 def test_columns_that_a_contract_marks_or_a_screen_found_are_personal() -> None:
