@@ -12,6 +12,8 @@ from secure_ml.commands.saying import ACCEPTED, ENVIRONMENT, AddCommand, Run, sa
 
 __all__ = ["add"]
 
+_MAX_SHOWN = 10
+
 
 def add(command: AddCommand) -> None:
     """Declare the commands of this file."""
@@ -119,8 +121,10 @@ def _diff(chosen: argparse.Namespace) -> int:
     before, after, difference, distances = compare(Installation.for_verification(os.environ), model, chosen.a, chosen.b)
     lines = [f"rows: {difference.rows[0]} before, {difference.rows[1]} after"]
     lines += [f"rows added: {difference.added}", f"rows removed: {difference.removed}"]
-    lines += [f"+ {digest}" for digest in difference.added_digests]
-    lines += [f"- {digest}" for digest in difference.removed_digests]
+    for sign, digests in (("+", difference.added_digests), ("-", difference.removed_digests)):
+        lines += [f"{sign} {digest}" for digest in digests[:_MAX_SHOWN]]
+        if len(digests) > _MAX_SHOWN:
+            lines.append(f"{sign} and {len(digests) - _MAX_SHOWN} more, see --json")
     for said, names in (
         ("added", difference.columns_added),
         ("removed", difference.columns_removed),

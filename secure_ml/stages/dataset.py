@@ -181,7 +181,7 @@ def dataset(installation: Installation, model: GuardedModel, batch: str) -> Evid
                 "bytes": len(arrived.content),
                 "source": arrived.place,
                 "columns": list(model.batches.columns),
-                "findings": [asdict(refused)] if refused else [],
+                **({"findings": [asdict(refused)]} if refused else {}),
             },
         )
     require(known)

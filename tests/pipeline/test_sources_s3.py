@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import threading
+import traceback
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
+from secure_ml.datasets.provenance import sign_manifest
 from secure_ml.datasets.sources import S3
-from secure_ml.errors import MalformedError, UnavailableError
+from secure_ml.datasets.sources.names import MANIFEST_FILE
+from secure_ml.digests import sha256
+from secure_ml.errors import MalformedError, RejectedError, UnavailableError
 from secure_ml.installation import Installation
+from secure_ml.signing.keys import Signer
 from secure_ml.stages.dataset import batch_names, dataset
 from secure_ml.stages.validated_dataset import validated_dataset
-from tests.sources_support import AWS, GOOD, model_on, s3_client, s3_server
+from tests.sources_support import AWS, GOOD, POISON, model_on, s3_client, s3_server
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +72,91 @@ def test_what_a_store_does_not_have_is_one_clear_sentence(
     with pytest.raises(error) as caught:
         S3(**given).fetch(name, max_bytes=1_000)
     assert said in str(caught.value)
+
+
+@pytest.mark.usefixtures("credentials")
+def test_a_poisoned_object_goes_through_without_the_control_and_is_quarantined_with_it(
+    server: str, installation: Installation, signer: Signer
+) -> None:
+    client = s3_client(server)
+    client.put_object(Bucket="sales", Key="2025/january.csv", Body=POISON)
+    place = {"bucket": "sales", "prefix": "2025", "endpoint": server}
+    trusting = model_on(sources={"sales": S3(**place, require_manifest=False)})  # type: ignore[arg-type]
+    dataset(installation, trusting, "sales.january")
+    assert validated_dataset(installation, trusting, "sales.january").decision == "accepted"
+
+    guarded = model_on(sources={"sales": S3(**place)})
+    with pytest.raises(RejectedError, match="its source sales has no signed manifest"):
+        dataset(installation, guarded, "sales.january")
+    manifest = sign_manifest("sales", {"january": sha256(GOOD)}, signer)
+    client.put_object(Bucket="sales", Key=f"2025/{MANIFEST_FILE}", Body=manifest)
+    with pytest.raises(RejectedError, match="its digest is not in the source's signed manifest"):
+        dataset(installation, guarded, "sales.january")
+    client.put_object(Bucket="sales", Key="2025/january.csv", Body=GOOD)
+    dataset(installation, guarded, "sales.january")
+
+
+class Deceiver(BaseHTTPRequestHandler):
+    """A store whose object changes between two requests, is shorter than it says, or is refused with many words."""
+
+    asked = 0
+
+    def do_HEAD(self) -> None:
+        type(self).asked += 1
+        self._answer(b"")
+
+    def do_GET(self) -> None:
+        self._answer(b"x,y\n1,2\n")
+
+    def _answer(self, content: bytes) -> None:
+        if "refused" in self.path:
+            self.send_response(403)
+            content = b"<Error><Code>InvalidAccessKeyId</Code><Message>s3cret AKIAIOSFODNN7EXAMPLE</Message></Error>"
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content if self.command == "GET" else b"")
+            return
+        self.send_response(200 if self.command == "HEAD" else 206)
+        short = "short" in self.path
+        self.send_header("Content-Length", str(len(content)) if content else "100" if short else "8")
+        self.send_header("ETag", f'"{self.asked if "changing" in self.path else 1}"')
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def deceiver() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Deceiver) as store:
+        thread = threading.Thread(target=store.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{store.server_address[1]}"
+        store.shutdown()
+        thread.join()
+
+
+@pytest.mark.usefixtures("credentials")
+def test_an_object_that_changes_while_it_is_read_is_no_batch(deceiver: str) -> None:
+    store = S3("sales", endpoint=deceiver)
+    assert store.fetch("steady", max_bytes=100) == b"x,y\n1,2\n"
+    with pytest.raises(UnavailableError, match=r"s3://sales/changing\.csv: changed while it was read"):
+        store.fetch("changing", max_bytes=100)
+    with pytest.raises(UnavailableError, match=r"s3://sales/short\.csv: "):
+        store.fetch("short", max_bytes=100)
+
+
+@pytest.mark.usefixtures("credentials")
+def test_a_refusal_of_the_store_repeats_none_of_its_words(deceiver: str) -> None:
+    store = S3("sales", "refused", endpoint=deceiver)
+    for ask in (lambda: store.fetch("january", max_bytes=100), store.names):
+        with pytest.raises(UnavailableError, match="the store did not hand it out") as caught:
+            ask()
+        said = "".join(traceback.format_exception(caught.value))
+        shown = "\n".join(line for line in said.splitlines() if not line.startswith("    "))
+        assert "s3cret" not in shown
+        assert "AKIA" not in shown
 
 
 @pytest.mark.usefixtures("credentials")
