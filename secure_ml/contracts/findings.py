@@ -52,7 +52,7 @@ class Finding:
         tier: `block` keeps the batch out, `warn` does not.
         sentence: For people, such as "chol: 123 of 123 rows below 50".
         code: Why, from a closed list.
-        by: `compiled`, or `pandera` where the rule could not be compiled.
+        by: `compiled`, `pandera` where the rule could not be compiled, or `screen` where it is no rule of the contract.
     """
 
     column: str | None
@@ -62,7 +62,7 @@ class Finding:
     tier: Literal["warn", "block"]
     sentence: str
     code: ReasonCode = "check"
-    by: Literal["compiled", "pandera"] = "pandera"
+    by: Literal["compiled", "pandera", "screen"] = "pandera"
 
 
 @dataclass(frozen=True, slots=True)

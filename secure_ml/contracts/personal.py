@@ -172,7 +172,7 @@ def screen_personal(
             if count:
                 sentence = f"{column.name}: {count} of {frame.height} rows {_SAID[kind]}"
                 rule = f"no_personal_data({kind})"
-                found.append(Finding(column.name, rule, count, frame.height, "warn", sentence, "personal"))
+                found.append(Finding(column.name, rule, count, frame.height, "warn", sentence, "personal", "screen"))
     return tuple(found)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, cast
 
+from secure_ml.contracts.findings import Finding
 from secure_ml.contracts.profile import render
 from secure_ml.contracts.profiling import profile_frame
 from secure_ml.digests import Digest, Json, canonical_json, digest_of, sha256
@@ -38,7 +40,8 @@ def training_set(installation: Installation, model: GuardedModel) -> Evidence:
     folder = dataset_folder(home, model.name, cause)
     known = find(home, trust, model.name, "training_set", cause)
     if known is None:
-        frames = _split(model, tables)
+        batches = _rows(model, tables)
+        frames = _split(model, batches)
         files = {name: _render(frame) for name, frame in frames.items()}
         found = _found_personal(accepted.values())
         files[PROFILE_FILE] = render(profile_frame(frames[TRAINING_FILE], model.schema, found=found))
@@ -71,6 +74,7 @@ def training_set(installation: Installation, model: GuardedModel) -> Evidence:
                 "left_out": {batch: list(item.reasons) for batch, item in refused.items() if batch not in accepted},
                 "rows": {name: frame.height for name, frame in frames.items()},
                 "positive_fraction": share,
+                "findings": [asdict(finding) for finding in _suspicious(model, batches)],
                 "columns": [[name, str(dtype)] for name, dtype in frames[TRAINING_FILE].schema.items()],
             },
         )
@@ -156,14 +160,34 @@ def _render(frame: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def _split(model: GuardedModel, tables: dict[str, bytes]) -> dict[str, pl.DataFrame]:
-    """Choose rows by the digest of their features and label; a row that is kept out is trained on from no batch."""
+def _rows(model: GuardedModel, tables: dict[str, bytes]) -> dict[str, pl.DataFrame]:
+    """Return features and label of the rows of each batch."""
     import polars as pl
 
     columns = [*model.features, model.label]
+    return {batch: pl.read_parquet(io.BytesIO(content)).select(columns) for batch, content in tables.items()}
+
+
+def _suspicious(model: GuardedModel, batches: dict[str, pl.DataFrame]) -> tuple[Finding, ...]:
+    """Screen all rows of the accepted batches for poison; the batch that gives the holdout is the anchor."""
+    import numpy as np
+    import polars as pl
+
+    from secure_ml.contracts.poisoning import screen_poisoning
+
+    rows = pl.concat(batches.values())
+    x = rows.select(pl.col(model.features).cast(pl.Float64).fill_null(float("nan"))).to_numpy()
+    y = model.positive(rows[model.label]).cast(pl.Int64).to_numpy()
+    origins = [batch for batch, frame in batches.items() for _ in range(frame.height)]
+    return screen_poisoning(np.ascontiguousarray(x), y, origins, anchor=model.split.batch)
+
+
+def _split(model: GuardedModel, frames: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """Choose rows by the digest of their features and label; a row that is kept out is trained on from no batch."""
+    import polars as pl
+
     kept_out: dict[Digest, str] = {}
     digests: dict[str, list[Digest]] = {}
-    frames = {batch: pl.read_parquet(io.BytesIO(content)).select(columns) for batch, content in tables.items()}
     for batch, frame in frames.items():
         digests[batch] = [digest_of(list(row)) for row in frame.iter_rows()]
     holdout, live = model.split.holdout_fraction, model.split.live_fraction

@@ -1,0 +1,118 @@
+"""What the poisoning screens catch of planted poison: `python -m tests.attacks.poisoning_figures` writes the tables.
+
+They go into `docs/poisoning.md`; the constants that it prints last are those of `secure_ml/contracts/poisoning.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from secure_ml.contracts.poisoning import SCREENS, flag_rows, screen_poisoning
+from tests.attacks.poison import DATA, KINDS, SHARES, Kind, forest, linear, plant, success
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "poisoning.md"
+BEGIN, END = "<!-- figures -->\n", "<!-- end -->\n"
+SEEDS = range(4)
+LEARNERS = {"flipped labels": linear, "rows with a trigger": forest, "copies": forest}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Means over the seeds.
+
+    Attributes:
+        recall: By screen, share of the poisoned rows that it flagged.
+        false_alarms: By screen, share of the clean rows that it flagged.
+        worst: By screen, the largest share of all rows that it flagged.
+        raised: By screen, how often there was a finding about the poisoned batch.
+        wronged: By screen, how often there was one about the clean anchor.
+    """
+
+    recall: dict[str, float]
+    false_alarms: dict[str, float]
+    worst: dict[str, float]
+    raised: dict[str, int]
+    wronged: dict[str, int]
+
+
+def measure(name: str, kind: Kind, share: float, seeds: Iterable[int]) -> Figures:
+    caught: dict[str, list[float]] = {rule: [] for rule in SCREENS}
+    wrong: dict[str, list[float]] = {rule: [] for rule in SCREENS}
+    flagged_at_all: dict[str, list[float]] = {rule: [] for rule in SCREENS}
+    raised, wronged = dict.fromkeys(SCREENS, 0), dict.fromkeys(SCREENS, 0)
+    for seed in seeds:
+        planted = plant(name, kind, share, seed)
+        for rule, flagged in flag_rows(planted.x, planted.y).items():
+            caught[rule].append(float(flagged[planted.poison].mean()) if planted.poison.any() else 0.0)
+            wrong[rule].append(float(flagged[~planted.poison].mean()))
+            flagged_at_all[rule].append(float(flagged.mean()))
+        for finding in screen_poisoning(planted.x, planted.y, planted.batches, anchor="anchor"):
+            (raised if finding.sentence.startswith("batch batch:") else wronged)[finding.rule] += 1
+    return Figures(
+        {rule: float(np.mean(values)) for rule, values in caught.items()},
+        {rule: float(np.mean(values)) for rule, values in wrong.items()},
+        {rule: max(values) for rule, values in flagged_at_all.items()},
+        raised,
+        wronged,
+    )
+
+
+def harm(name: str, kind: Kind, share: float, seeds: Iterable[int]) -> float:
+    return float(np.mean([success(plant(name, kind, share, seed), LEARNERS[kind]) for seed in seeds]))
+
+
+def constants(figures: dict[tuple[str, Kind, float], Figures]) -> dict[str, tuple[float, float]]:
+    """Return recall at 5 % and false alarms of each screen, means over the data sets."""
+    found: dict[str, tuple[float, float]] = {}
+    for rule, screen in SCREENS.items():
+        own = [item for (_, kind, share), item in figures.items() if kind == screen.against and share == 0.05]
+        recall = float(np.mean([item.recall[rule] for item in own]))
+        found[rule] = recall, float(np.mean([item.false_alarms[rule] for item in own]))
+    return found
+
+
+def render(
+    clean: dict[str, Figures],
+    figures: dict[tuple[str, Kind, float], Figures],
+    harms: dict[tuple[str, Kind, float], float],
+) -> str:
+    names = ", ".join(rule.replace("_", " ") for rule in SCREENS)
+    lines = [
+        f"| data | poison | of the batch | attack succeeds | {names.replace(', ', ' | ')} | findings of {len(SEEDS)} |",
+        "| --- | --- | --- | --- |" + " --- |" * (len(SCREENS) + 1),
+    ]
+    for name, item in clean.items():
+        cells = " | ".join(f"- / {item.false_alarms[rule]:.1%}" for rule in SCREENS)
+        wrongly = sum(item.raised.values()) + sum(item.wronged.values())
+        lines.append(f"| {name} | none | 0 % | | {cells} | {wrongly or 'none'} |")
+    for (name, kind, share), item in figures.items():
+        cells = " | ".join(f"{item.recall[rule]:.0%} / {item.false_alarms[rule]:.1%}" for rule in SCREENS)
+        by = ", ".join(f"{rule.replace('_', ' ')} {count}" for rule, count in item.raised.items() if count)
+        success_rate = f"{harms[name, kind, 0.0]:.0%} → {harms[name, kind, share]:.0%}"
+        lines.append(f"| {name} | {kind} | {share:.0%} | {success_rate} | {cells} | {by or 'none'} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")  # a linear model that did not converge
+    clean = {name: measure(name, "flipped labels", 0.0, SEEDS) for name in DATA}
+    cases = [(name, kind, share) for kind in KINDS for name in DATA for share in SHARES]
+    figures = {case: measure(*case, SEEDS) for case in cases}
+    harms = {(name, kind, at): harm(name, kind, at, SEEDS) for name, kind, _ in cases[::3] for at in (0.0, *SHARES)}
+    table = render(clean, figures, harms)
+    before, _, rest = DOCUMENT.read_text().partition(BEGIN)
+    DOCUMENT.write_text(f"{before}{BEGIN}{table}{END}{rest.partition(END)[2]}")
+    sys.stdout.write(table)
+    for rule, (recall, false_alarms) in constants(figures).items():
+        worst = max(item.worst[rule] for item in clean.values())
+        sys.stdout.write(f"{rule}: recall {recall:.2f}, false alarms {false_alarms:.3f}, worst clean {worst:.3f}\n")
+
+
+if __name__ == "__main__":
+    main()
