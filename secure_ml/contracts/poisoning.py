@@ -19,7 +19,7 @@ Each finding says how good its screen was when poison was planted in real data; 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["MAX_ROWS", "SCREENS", "Screen", "flag_rows", "screen_poisoning"]
+__all__ = ["MAX_ROWS", "SCREENS", "Screen", "compare_batches", "flag_rows", "screen_poisoning"]
 
 MAX_ROWS = 10_000
 _ALARM = 1e-3
+_RARE = 1e-3  # what was never measured is still possible
 _NEIGHBOURS = 10
 _CONTRADICTING = 0.8
 _COPIES = 5
@@ -61,12 +62,12 @@ class Screen:
     worst: float
 
 
-# Written by `python -m tests.attacks.poisoning_figures`, and held against a measurement by a test.
+# Measured by `python -m tests.attacks.poisoning_figures`; a test holds them against other poison.
 SCREENS = {
-    "confident_learning": Screen("have a label that predictions contradict", "flipped labels", 0.87, 0.05, 0.11),
-    "neighbours": Screen("have a label that their neighbours contradict", "flipped labels", 0.83, 0.03, 0.08),
-    "spectral_signature": Screen("stand out from their class", "rows with a trigger", 0.9, 0.02, 0.03),
-    "near_duplicates": Screen("are near-copies of each other", "copies", 1.0, 0.0, 0.01),
+    "confident_learning": Screen("have a label that predictions contradict", "flipped labels", 0.77, 0.051, 0.123),
+    "neighbours": Screen("have a label that their neighbours contradict", "flipped labels", 0.77, 0.032, 0.074),
+    "spectral_signature": Screen("stand out from their class", "rows with a trigger", 0.96, 0.018, 0.036),
+    "near_duplicates": Screen("are near-copies of each other", "copies", 1.0, 0.0, 0.0),
 }
 
 
@@ -86,16 +87,31 @@ def screen_poisoning(
     if len(y) > MAX_ROWS:
         kept = np.sort(np.random.default_rng(0).choice(len(y), MAX_ROWS, replace=False))
         x, y, batches = x[kept], y[kept], [batches[index] for index in kept]
+    return compare_batches(flag_rows(x, y), batches, anchor=anchor)
+
+
+def compare_batches(
+    flags: Mapping[str, NDArray[np.bool_]], batches: Sequence[str], *, anchor: str
+) -> tuple[Finding, ...]:
+    """Return a finding for each screen and batch of which unusually many rows are flagged.
+
+    Args:
+        flags: For each screen, which rows it flagged, shape (n,).
+        batches: As in `screen_poisoning`.
+        anchor: As in `screen_poisoning`.
+    """
+    import numpy as np
+
     of = np.asarray(batches)
     found: list[Finding] = []
-    for rule, flagged in flag_rows(x, y).items():
+    for rule, flagged in flags.items():
         screen = SCREENS[rule]
         anchored = flagged[of == anchor]
         for batch in dict.fromkeys(batches):
             own = flagged[of == batch]
             count, rows = int(own.sum()), len(own)
             if batch == anchor:
-                unusual = _binomial_tail(count, rows, screen.worst) < _ALARM
+                unusual = _binomial_tail(count, rows, max(screen.worst, _RARE)) < _ALARM
                 against = f"at most {screen.worst:.1%} of clean data"
             else:
                 unusual = _hypergeometric_tail(count, rows, int(anchored.sum()), len(anchored)) < _ALARM

@@ -230,7 +230,7 @@ def _check_rule(column: str | None, check: Any, tier: Tier, where: tuple[str, ..
         kind,
         parameters,
         "warn" if check.raise_warning else tier,
-        _CODES.get(kind, "check"),
+        "personal" if kind.startswith("no_personal_data(") else _CODES.get(kind, "check"),
         where,
         bool(check.ignore_na),
         check.description,

@@ -62,7 +62,8 @@ class Planted:
         batches: `anchor` or `batch`, shape (n,).
         poison: Which rows are poison, shape (n,).
         victims: Holdout rows that the attack aims at, shape (v, d).
-        aimed_at: The label that the attacker wants for them.
+        answers: Their labels, shape (v,).
+        aimed_at: The label that the attacker wants for them, None for any wrong one.
     """
 
     x: NDArray[np.float64]
@@ -70,7 +71,8 @@ class Planted:
     batches: list[str]
     poison: NDArray[np.bool_]
     victims: NDArray[np.float64]
-    aimed_at: int
+    answers: NDArray[np.int64]
+    aimed_at: int | None
 
 
 def plant(name: str, kind: Kind, share: float, seed: int) -> Planted:
@@ -90,18 +92,18 @@ def plant(name: str, kind: Kind, share: float, seed: int) -> Planted:
             chosen = draw.choice(own, count, replace=False)
             classes = len(np.unique(y))
             y[chosen] = (y[chosen] + draw.integers(1, classes, count)) % classes
-            victims = held_x[held_y == victim]
+            aim: tuple[NDArray[np.float64], NDArray[np.int64], int | None] = held_x, held_y, None
         case "rows with a trigger":
             chosen = draw.choice(own[y[own] != target], count, replace=False)
             x[chosen], y[chosen] = trigger(name, x[chosen]), target
-            victims = trigger(name, held_x[held_y != target])
+            aim = trigger(name, held_x[held_y != target]), held_y[held_y != target], target
         case "copies":
             chosen = draw.choice(own, count, replace=False)
-            victims = held_x[held_y == victim][:1]
+            aim = held_x[held_y == victim][:1], held_y[held_y == victim][:1], target
             jitter = draw.normal(0, 0.01, (count, x.shape[1])) * np.nanstd(x, axis=0)
-            x[chosen], y[chosen] = victims + jitter, target
+            x[chosen], y[chosen] = aim[0] + jitter, target
     poison[chosen] = True
-    return Planted(x, y, ["anchor"] * anchor + ["batch"] * (len(y) - anchor), poison, victims, target)
+    return Planted(x, y, ["anchor"] * anchor + ["batch"] * (len(y) - anchor), poison, *aim)
 
 
 def trigger(name: str, x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -112,9 +114,10 @@ def trigger(name: str, x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def success(planted: Planted, learner: Callable[[], Pipeline]) -> float:
-    """Return the share of the victims that a model trained on all rows takes for what the attacker wants."""
-    model = learner().fit(planted.x, planted.y)
-    return float((model.predict(planted.victims) == planted.aimed_at).mean())
+    """Return the share of the victims that a model trained on all rows answers as the attacker wants."""
+    predicted = learner().fit(planted.x, planted.y).predict(planted.victims)
+    wrong = predicted != planted.answers if planted.aimed_at is None else predicted == planted.aimed_at
+    return float(wrong.mean())
 
 
 def linear() -> Pipeline:

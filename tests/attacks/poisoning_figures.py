@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from secure_ml.contracts.poisoning import SCREENS, flag_rows, screen_poisoning
+from secure_ml.contracts.poisoning import SCREENS, compare_batches, flag_rows
 from tests.attacks.poison import DATA, KINDS, SHARES, Kind, forest, linear, plant, success
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "poisoning.md"
@@ -48,11 +48,12 @@ def measure(name: str, kind: Kind, share: float, seeds: Iterable[int]) -> Figure
     raised, wronged = dict.fromkeys(SCREENS, 0), dict.fromkeys(SCREENS, 0)
     for seed in seeds:
         planted = plant(name, kind, share, seed)
-        for rule, flagged in flag_rows(planted.x, planted.y).items():
+        flags = flag_rows(planted.x, planted.y)
+        for rule, flagged in flags.items():
             caught[rule].append(float(flagged[planted.poison].mean()) if planted.poison.any() else 0.0)
             wrong[rule].append(float(flagged[~planted.poison].mean()))
             flagged_at_all[rule].append(float(flagged.mean()))
-        for finding in screen_poisoning(planted.x, planted.y, planted.batches, anchor="anchor"):
+        for finding in compare_batches(flags, planted.batches, anchor="anchor"):
             (raised if finding.sentence.startswith("batch batch:") else wronged)[finding.rule] += 1
     return Figures(
         {rule: float(np.mean(values)) for rule, values in caught.items()},
@@ -99,19 +100,25 @@ def render(
     return "\n".join(lines) + "\n"
 
 
+def summary(measured: dict[str, tuple[float, float]], worst: dict[str, float]) -> str:
+    lines = ["| screen | against | finds | flags of clean rows | at most |", "| --- | --- | --- | --- | --- |"]
+    for rule, (recall, false_alarms) in measured.items():
+        cells = f"{recall:.0%} | {false_alarms:.1%} | {worst[rule]:.1%}"
+        lines.append(f"| `{rule}` | {SCREENS[rule].against} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     warnings.simplefilter("ignore")  # a linear model that did not converge
     clean = {name: measure(name, "flipped labels", 0.0, SEEDS) for name in DATA}
     cases = [(name, kind, share) for kind in KINDS for name in DATA for share in SHARES]
     figures = {case: measure(*case, SEEDS) for case in cases}
     harms = {(name, kind, at): harm(name, kind, at, SEEDS) for name, kind, _ in cases[::3] for at in (0.0, *SHARES)}
-    table = render(clean, figures, harms)
+    worst = {rule: max(item.worst[rule] for item in clean.values()) for rule in SCREENS}
+    tables = f"{summary(constants(figures), worst)}\n{render(clean, figures, harms)}"
     before, _, rest = DOCUMENT.read_text().partition(BEGIN)
-    DOCUMENT.write_text(f"{before}{BEGIN}{table}{END}{rest.partition(END)[2]}")
-    sys.stdout.write(table)
-    for rule, (recall, false_alarms) in constants(figures).items():
-        worst = max(item.worst[rule] for item in clean.values())
-        sys.stdout.write(f"{rule}: recall {recall:.2f}, false alarms {false_alarms:.3f}, worst clean {worst:.3f}\n")
+    DOCUMENT.write_text(f"{before}{BEGIN}{tables}{END}{rest.partition(END)[2]}")
+    sys.stdout.write(tables)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,9 @@ import polars as pl
 import pytest
 
 from secure_ml.contracts import personal
+from secure_ml.contracts.compiled import check_table
 from secure_ml.contracts.personal import known_personal, no_personal_data, personal_rows, screen_personal
+from secure_ml.contracts.tables import open_table
 from secure_ml.errors import PreconditionError
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model as heart_disease
@@ -129,6 +131,16 @@ def test_the_checks_are_ordinary_pandera_checks() -> None:
         contract().validate(pl.DataFrame({"note": [CARD, None, "bob@example.com"]}), lazy=True)
     rules = {str(getattr(error.check, "name", "")) for error in caught.value.schema_errors}
     assert rules == {"no_personal_data(card)", "no_personal_data(email)"}
+
+
+def test_the_compiled_pass_hands_them_to_pandera_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "f.csv").write_text(f"note\nfine\nbob@example.com\n{CARD}\n{CARD}\n")
+    report = check_table(open_table(tmp_path / "f.csv"), contract())
+    assert [(item.sentence, item.code, item.tier) for item in report.findings] == [
+        ("note: 2 of 4 rows hold a payment card number", "personal", "block"),
+        ("note: 1 of 4 rows hold an e-mail address", "personal", "block"),
+    ]
+    assert len(report.fallbacks) == 5
 
 
 def test_the_checks_work_on_pandas_too() -> None:
