@@ -3,9 +3,10 @@
 The table it was inferred from satisfies it, and it says no more than the table is evidence for:
 
 * A range is the observed one and a margin: a tenth of its width, more where rows are few or the tail is long, there up
-  to three times the distance from the median to the outer percentile. A sign that was never seen stays refused.
+  to three times the distance from the median to the outer percentile, counted from that percentile (1 and 99; 5 and 95
+  below 1,000 rows, where a hundredth of the rows is too few). A sign that was never seen stays refused.
   Integers that fill their range closely (days of the week) get no margin. Where a lone extreme makes the range
-  useless, the quantile 0.999 is bounded too.
+  useless, the quantile 0.999 is bounded too. A column that has always the same number only warns of another.
 * Text and sparse integers get a domain only if new values are hardly expected: by Good and Turing, the share of values
   that occur once estimates the share of rows that hold a new value. Where some are expected, a new value only warns,
   and more of them than expected is refused. Free text gets no domain.
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from secure_ml.contracts.contract_source import Call, Column, Shared, render_source
@@ -168,15 +169,15 @@ def _value_rules(column: ColumnProfile, number: int) -> Iterator[tuple[str, list
 def _number_rules(column: ColumnProfile) -> Iterator[tuple[str, list[Call]]]:
     assert column.moments is not None
     low, high = column.moments.minimum, column.moments.maximum
-    whole = column.kind == "integer" or all(_integral(value) for value in column.tally.values)
-    if column.exact and whole and column.finite == column.count >= _ENOUGH:
+    if column.exact and _whole(column) and column.finite == column.count >= _ENOUGH:
         values = sorted(value for value in column.tally.values if not isinstance(value, str))
         repeats = column.count >= _REPEATS * len(values)
         if column.kind == "integer" and len(values) == high - low + 1 <= _ENOUGH and repeats and _walls(column):
             yield f"all whole numbers from {low:g} to {high:g} occur", [Call("pa.Check.in_range", (low, high))]
             return
         if repeats and len(values) <= _REPEATS and min(column.tally.counts) >= _REPEATS:
-            yield f"each value occurs at least {min(column.tally.counts)} times", [Call("pa.Check.isin", (values,))]
+            said = f"each value occurs at least {min(column.tally.counts)} times"
+            yield said, [Call("pa.Check.isin", (values,), warn=len(values) == 1)]
             return
     yield _numbers_said(column), _range(column, _bounds(column))
 
@@ -188,8 +189,11 @@ def _walls(column: ColumnProfile) -> bool:
     return min(ends) >= column.count / len(counts) / 4
 
 
-def _integral(value: object) -> bool:
-    return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+def _whole(column: ColumnProfile) -> bool:
+    """Whether all values are whole numbers, as far as the profile knows."""
+    if column.kind == "integer":
+        return True
+    return column.exact and all(isinstance(value, float) and value.is_integer() for value in column.tally.values)
 
 
 def _numbers_said(column: ColumnProfile) -> str:
@@ -207,31 +211,40 @@ def _bounds(column: ColumnProfile) -> _Bounds:
     low, high = column.moments.minimum, column.moments.maximum
     width = high - low if column.count >= _ENOUGH else max(high - low, abs(high) / 10)
     margin = width * (0.1 + _REPEATS / column.finite)
-    fences = at[0.01] - 3 * (at[0.5] - at[0.01]), at[0.99] + 3 * (at[0.99] - at[0.5])
-    reach = low - 3 * (at[0.01] - low), high + 3 * (high - at[0.99])
-    lowest = min(low - margin, max(fences[0], reach[0]))
-    highest = max(high + margin, min(fences[1], reach[1]))
+    outer = 0.99 if column.finite >= _OUTLIERS else 0.95
+    highest = _end(high, at[outer], at[0.5], margin)
+    lowest = -_end(-low, -at[round(1 - outer, 2)], -at[0.5], margin)
     if not (math.isfinite(lowest) and math.isfinite(highest)):
         return _Bounds(None, None)
     lowest, highest = _rounded(lowest, width, math.floor), _rounded(highest, width, math.ceil)
-    lowest = max(lowest, 0.0) if low >= 0 else lowest
-    highest = min(highest, 0.0) if high <= 0 else highest
-    return _Bounds(min(lowest, low), max(highest, high), _tail(column, fences))
+    if _whole(column):
+        lowest, highest = math.floor(lowest), math.ceil(highest)
+    lowest = max(lowest, 0) if low >= 0 else lowest
+    highest = min(highest, 0) if high <= 0 else highest
+    return _Bounds(min(lowest, low), max(highest, high), _tail(column))
 
 
-def _rounded(value: float, width: float, to: object) -> float:
+def _end(extreme: float, outer: float, middle: float, margin: float) -> float:
+    """Return the upper bound; mirrored, the lower one. `outer` is a percentile, `extreme` the largest value."""
+    reach = extreme + 3 * (extreme - outer)
+    fence = outer + 3 * (outer - middle) if outer > middle else reach
+    return max(extreme + margin, min(fence, reach))
+
+
+def _rounded(value: float, width: float, to: Callable[[float], int]) -> float:
     """Round outward, to a hundredth of the width or so; a bound like 163.0 is read more easily than 162.8134."""
     step = 10.0 ** math.floor(math.log10(width / 100)) if width > 0 else 1.0
-    rounded = to(value / step) * step if callable(to) else value
-    return float(f"{rounded:.12g}")
+    return float(f"{to(value / step) * step:.12g}")
 
 
-def _tail(column: ColumnProfile, fences: tuple[float, float]) -> tuple[float, float, float] | None:
+def _tail(column: ColumnProfile) -> tuple[float, float, float] | None:
     """Bound the quantile 0.999 where the largest value is far out and the quantile is not."""
     held = column.distribution
     assert column.moments is not None
-    if held is None or column.finite < _OUTLIERS or column.finite != column.count or fences[1] <= fences[0]:
+    if held is None or column.finite < _OUTLIERS or column.finite != column.count:
         return None
+    at = dict(column.quantiles)
+    fence = at[0.99] + 3 * (at[0.99] - at[0.5])
     need, seen = 0.999 * column.finite + held.error + 1, 0
     top: float = held.points[-1]
     for point, weight in zip(held.points, held.weights, strict=True):
@@ -239,10 +252,9 @@ def _tail(column: ColumnProfile, fences: tuple[float, float]) -> tuple[float, fl
         if seen >= need:
             top = point
             break
-    if not top < fences[1] < column.moments.maximum:
+    if not top < fence < column.moments.maximum:
         return None
-    width = fences[1] - fences[0]
-    return 0.999, float(column.moments.minimum), _rounded(fences[1], width, math.ceil)
+    return 0.999, float(column.moments.minimum), _rounded(fence, fence - at[0.5], math.ceil)
 
 
 def _range(column: ColumnProfile, bounds: _Bounds) -> list[Call]:
@@ -252,6 +264,8 @@ def _range(column: ColumnProfile, bounds: _Bounds) -> list[Call]:
         least, most = (0, 2**bits - 1) if limits[1] else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
         low = max(least, math.floor(low)) if low is not None else None
         high = min(most, math.ceil(high)) if high is not None else None
+    else:
+        low, high = (float(end) if end is not None else None for end in (low, high))
     # NaN and infinities of the table itself must satisfy it: NaN counts as larger than any number.
     low = None if column.negative_infinite else low
     high = None if column.nan or column.positive_infinite else high
