@@ -42,7 +42,7 @@ def _infer(chosen: argparse.Namespace) -> int:
     from secure_ml.contracts.profiling import profile_table
     from secure_ml.contracts.tables import fetch, open_table
 
-    table = with_guessed_types(open_table(chosen.file))
+    table, dtypes = with_guessed_types(open_table(chosen.file))
     profile = profile_table(table, personal=chosen.personal)
     unsure = [column.name for column in profile.columns if may_be_key(column) and not column.distinct_exact]
     unique = []
@@ -51,7 +51,7 @@ def _infer(chosen: argparse.Namespace) -> int:
         if counts["values"] == counts["different"]:
             unique.append(name)
     name = chosen.name or chosen.file.stem
-    source = infer_contract(profile, name=name, unique=unique)
+    source = infer_contract(profile, name=name, dtypes=dtypes, unique=unique)
     document = {"ok": True, "contract": source, "profile": profile.digest, "rows": profile.rows}
     say(
         chosen,

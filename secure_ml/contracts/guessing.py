@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.contracts.tables import fetch, is_text
+from secure_ml.contracts.tables import dtypes_of, fetch, is_text
 from secure_ml.contracts.typing_text import typed
 
 if TYPE_CHECKING:
@@ -24,15 +24,15 @@ _FRACTION = r"[.eE]"
 _IDENTIFIER = r"^[+\-]?(0[0-9]+|[0-9]{19,})\z"
 
 
-def with_guessed_types(table: ibis.Table) -> ibis.Table:
-    """Return the table with typed columns; one whose columns have types already is returned as it is.
+def with_guessed_types(table: ibis.Table) -> tuple[ibis.Table, dict[str, pl.DataType]]:
+    """Return the table with typed columns, and their types; one whose columns have types already is returned as it is.
 
     Raises:
         MalformedError: The file behind the table cannot be read to its end.
     """
     if not is_text(table):
-        return table
-    chosen = []
+        return table, dtypes_of(table)
+    dtypes: dict[str, pl.DataType] = {}
     for start in range(0, len(table.columns), _COLUMNS):
         names = table.columns[start : start + _COLUMNS]
         measures = {
@@ -42,9 +42,8 @@ def with_guessed_types(table: ibis.Table) -> ibis.Table:
         }
         (counts,) = fetch(table.aggregate(**measures))
         for index, name in enumerate(names):
-            dtype = _narrowest({what: counts[f"{index} {what}"] for what in _measures(table, name)})
-            chosen.append(typed(name, table[name], dtype).value.name(name))
-    return table.select(chosen)
+            dtypes[name] = _narrowest({what: counts[f"{index} {what}"] for what in _measures(table, name)})
+    return table.select([typed(name, table[name], dtype).value.name(name) for name, dtype in dtypes.items()]), dtypes
 
 
 def _types() -> dict[str, pl.DataType]:

@@ -19,11 +19,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from secure_ml.contracts.contract_source import Call, Column, Shared, render_source
 from secure_ml.contracts.profile import ColumnProfile, Profile
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["infer_contract", "may_be_key"]
 
@@ -39,38 +43,34 @@ _OUTLIERS = 1000
 """From this many values on, the quantile 0.999 is a figure and not one row."""
 
 _PLAIN = {
-    **{f"{sign}int{bits}": f"pl.{'U' if sign else ''}Int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
-    "float": "pl.Float32",
-    "double": "pl.Float64",
-    "bool": "pl.Boolean",
-    "string": "pl.String",
-    "large_string": "pl.String",
-    "binary": "pl.Binary",
-    "large_binary": "pl.Binary",
-    "date32[day]": "pl.Date",
-    "time64[us]": "pl.Time",
-    "time64[ns]": "pl.Time",
+    *("Boolean", "String", "Binary", "Categorical", "Date", "Time", "Float32", "Float64"),
+    *(f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)),
 }
-_INTEGER = re.compile(r"(u?)int(8|16|32|64)")
+_ZONE = re.compile(r"[A-Za-z0-9_+:/-]{1,64}")
+_INTEGER = re.compile(r"(U?)Int(8|16|32|64)")
 
 
-def infer_contract(profile: Profile, *, name: str, unique: Collection[str] = ()) -> str:
+def infer_contract(
+    profile: Profile, *, name: str, dtypes: Mapping[str, pl.DataType], unique: Collection[str] = ()
+) -> str:
     """Infer a contract and return it as Python source, one pandera schema for Polars.
 
     Args:
         profile: Of the table.
         name: The contract's name.
+        dtypes: The columns as Polars reads them.
         unique: Columns of which it was counted that all values differ, where the profile only estimates it.
     """
     columns = [
-        _infer(column, number, counted=column.name in unique) for number, column in enumerate(profile.columns, 1)
+        _infer(column, dtypes[column.name], number, counted=column.name in unique)
+        for number, column in enumerate(profile.columns, 1)
     ]
     about = [
         f"A data contract, inferred from {profile.rows:,} rows: read it, correct it, keep it in git.",
         "",
         "A bound is what was seen and a margin; what the figures say stands above each column.",
         "drift and skew are the distances from the previous batch and from the training data",
-        "that are tolerated (text and booleans: L-infinity; numbers: Jensen-Shannon, in bits).",
+        "that are tolerated (text, booleans, domains: L-infinity; else Jensen-Shannon, in bits).",
         "",
         f"Profile: {profile.digest}",
     ]
@@ -100,7 +100,7 @@ class _Bounds:
     quantile: tuple[float, float, float] | None = None
 
 
-def _infer(column: ColumnProfile, number: int, *, counted: bool) -> Column:
+def _infer(column: ColumnProfile, dtype: pl.DataType, number: int, *, counted: bool) -> Column:
     unique = bool(column.name) and may_be_key(column) and (column.distinct_exact or counted)
     evidence = [_presence_said(column)]
     checks: list[Call] = []
@@ -114,14 +114,15 @@ def _infer(column: ColumnProfile, number: int, *, counted: bool) -> Column:
         evidence.append("an identifier: all values differ")
         checks += _sign(column)
     else:
-        for said, found in _value_rules(column, number):
+        for said, found in _value_rules(column, dtype, number):
             evidence.append(said)
             checks += found
-        settings += _distances(column)
+        domain = any(call.name == "pa.Check.isin" for call in checks)
+        settings += _distances(column, numeric=dtype.is_numeric(), domain=domain)
     checks += _presence(column) if column.name else []
     return Column(
         column.name,
-        _dtype(column.dtype),
+        _dtype(dtype),
         tuple(evidence),
         tuple(checks),
         nullable=column.missing + column.nan > 0 or column.count == 0,
@@ -150,36 +151,36 @@ def _presence(column: ColumnProfile) -> list[Call]:
     return [Call("null_fraction_at_most", (bound,))] if bound < 1 else []
 
 
-def _value_rules(column: ColumnProfile, number: int) -> Iterator[tuple[str, list[Call]]]:
+def _value_rules(column: ColumnProfile, dtype: pl.DataType, number: int) -> Iterator[tuple[str, list[Call]]]:
     match column.kind:
-        case "integer" | "number" if column.moments is not None:
-            yield from _number_rules(column)
+        case "integer" | "number" if column.moments is not None and dtype.is_numeric():
+            yield from _number_rules(column, dtype)
         case "text" if column.count:
             yield from _text_rules(column, number)
         case "boolean" if column.moments is not None and column.moments.mean is not None:
             yield f"{column.moments.mean:.1%} true", []
         case "time" if column.count:
             yield "no bounds, as the next batch is later; fresh_within() can demand that it is", []
-        case "other" if column.count:
-            yield from _list_rules(column)
+        case _ if column.count:
+            yield from _list_rules(column, dtype)
     if not column.count:
         yield "empty: is it needed?", []
 
 
-def _number_rules(column: ColumnProfile) -> Iterator[tuple[str, list[Call]]]:
+def _number_rules(column: ColumnProfile, dtype: pl.DataType) -> Iterator[tuple[str, list[Call]]]:
     assert column.moments is not None
     low, high = column.moments.minimum, column.moments.maximum
     if column.exact and _whole(column) and column.finite == column.count >= _ENOUGH:
         values = sorted(value for value in column.tally.values if not isinstance(value, str))
         repeats = column.count >= _REPEATS * len(values)
-        if column.kind == "integer" and len(values) == high - low + 1 <= _ENOUGH and repeats and _walls(column):
+        if column.kind == "integer" and 1 < len(values) == high - low + 1 <= _ENOUGH and repeats and _walls(column):
             yield f"all whole numbers from {low:g} to {high:g} occur", [Call("pa.Check.in_range", (low, high))]
             return
         if repeats and len(values) <= _REPEATS and min(column.tally.counts) >= _REPEATS:
             said = f"each value occurs at least {min(column.tally.counts)} times"
             yield said, [Call("pa.Check.isin", (values,), warn=len(values) == 1)]
             return
-    yield _numbers_said(column), _range(column, _bounds(column))
+    yield _numbers_said(column), _range(column, dtype, _bounds(column))
 
 
 def _walls(column: ColumnProfile) -> bool:
@@ -257,15 +258,19 @@ def _tail(column: ColumnProfile) -> tuple[float, float, float] | None:
     return 0.999, float(column.moments.minimum), _rounded(fence, fence - at[0.5], math.ceil)
 
 
-def _range(column: ColumnProfile, bounds: _Bounds) -> list[Call]:
+def _range(column: ColumnProfile, dtype: pl.DataType, bounds: _Bounds) -> list[Call]:
     low, high = bounds.low, bounds.high
-    if column.kind == "integer" and (limits := _INTEGER.fullmatch(column.dtype)):
+    if low is None or high is None:
+        return []
+    if limits := _INTEGER.fullmatch(str(dtype)):
         bits = int(limits[2])
         least, most = (0, 2**bits - 1) if limits[1] else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-        low = max(least, math.floor(low)) if low is not None else None
-        high = min(most, math.ceil(high)) if high is not None else None
+        low, high = math.floor(low), math.ceil(high)
+        low, high = low if low > least else None, high if high < most else None
+    elif dtype.is_float():
+        low, high = float(low), float(high)
     else:
-        low, high = (float(end) if end is not None else None for end in (low, high))
+        low, high = math.floor(low), math.ceil(high)
     # NaN and infinities of the table itself must satisfy it: NaN counts as larger than any number.
     low = None if column.negative_infinite else low
     high = None if column.nan or column.positive_infinite else high
@@ -317,8 +322,8 @@ def _lengths(column: ColumnProfile) -> list[Call]:
     return [Call("pa.Check.str_length", (min(shortest, 1), 2 * longest))]
 
 
-def _list_rules(column: ColumnProfile) -> Iterator[tuple[str, list[Call]]]:
-    if column.lengths is None or not column.dtype.startswith("list<"):
+def _list_rules(column: ColumnProfile, dtype: pl.DataType) -> Iterator[tuple[str, list[Call]]]:
+    if column.lengths is None or str(dtype.base_type()) != "List":
         yield "only its type and presence are looked at", []
         return
     low, high = int(column.lengths.minimum), int(column.lengths.maximum)
@@ -326,33 +331,38 @@ def _list_rules(column: ColumnProfile) -> Iterator[tuple[str, list[Call]]]:
     yield f"lists of {low:,} to {high:,} items", found if column.count >= _ENOUGH else []
 
 
-def _distances(column: ColumnProfile) -> list[tuple[str, object]]:
+def _distances(column: ColumnProfile, *, numeric: bool, domain: bool) -> list[tuple[str, object]]:
     """Tolerated distances, and more where a sample of this size lies that far from another of the same kind.
 
     A Jensen-Shannon divergence of 0.02 bits is about a population stability index of 0.1. Two samples of n rows lie
     more than 15 / n bits apart, over ten bins, about four times in a million (chi-squared with nine degrees of
     freedom); 3 / sqrt(2 n) is three standard errors of the difference of two shares of a half.
     """
-    if column.count < _ENOUGH or column.kind not in ("integer", "number", "boolean", "text"):
+    if column.count < _ENOUGH or not (numeric or column.kind in ("boolean", "text")):
         return []
-    if column.kind in ("integer", "number"):
-        bound = max(0.02, 15 / column.count)
-    else:
-        bound = max(0.05, 3 / math.sqrt(2 * column.count))
+    category = domain or not numeric
+    bound = max(0.05, 3 / math.sqrt(2 * column.count)) if category else max(0.02, 15 / column.count)
     rounded = math.ceil(bound * 100) / 100
     return [("drift", rounded), ("skew", rounded)]
 
 
-def _dtype(arrow: str) -> str | None:
+def _dtype(dtype: pl.DataType) -> str | None:
     """Return the Polars type as source; None for a type that a contract cannot name."""
-    if arrow in _PLAIN:
-        return _PLAIN[arrow]
-    if found := re.fullmatch(r"timestamp\[(ms|us|ns)(?:, tz=([A-Za-z0-9_+:/-]{1,64}))?\]", arrow):
-        return f'pl.Datetime("{found[1]}", "{found[2]}")' if found[2] else f'pl.Datetime("{found[1]}")'
-    if found := re.fullmatch(r"duration\[(ms|us|ns)\]", arrow):
-        return f'pl.Duration("{found[1]}")'
-    if found := re.fullmatch(r"decimal(?:32|64|128)\((\d{1,2}), (\d{1,2})\)", arrow):
-        return f"pl.Decimal({found[1]}, {found[2]})"
-    if (found := re.fullmatch(r"(?:large_)?list<\w+: (.+)>", arrow)) and (inner := _dtype(found[1])):
-        return f"pl.List({inner})"
+    import polars as pl
+
+    name = str(dtype.base_type())
+    match dtype:
+        case _ if name in _PLAIN:
+            return f"pl.{name}"
+        case pl.Datetime() if dtype.time_zone is None:
+            return f'pl.Datetime("{dtype.time_unit}")'
+        case pl.Datetime() if _ZONE.fullmatch(str(dtype.time_zone)):
+            return f'pl.Datetime("{dtype.time_unit}", "{dtype.time_zone}")'
+        case pl.Duration():
+            return f'pl.Duration("{dtype.time_unit}")'
+        case pl.Decimal():
+            return f"pl.Decimal({dtype.precision}, {dtype.scale})"
+        case pl.List():
+            inner = _dtype(dtype.inner() if isinstance(dtype.inner, type) else dtype.inner)
+            return f"pl.List({inner})" if inner else None
     return None

@@ -61,6 +61,7 @@ def _value(text: Any, dtype: pl.DataType, name: str) -> Any:
     if dtype.is_integer():
         kind = str(dtype).lower()
         number = where(_NUMBER, text.try_cast("float64"))
+        number = (number.abs() < 2.0**63).ifelse(number, ibis.null("float64"))  # floor() fails on larger ones
         whole = (number == number.floor()).ifelse(number.try_cast(kind), ibis.null(kind))
         return text.re_search(_WHOLE).ifelse(text.try_cast(kind), whole)
     if isinstance(dtype, pl.Decimal):

@@ -133,6 +133,12 @@ def test_a_label_is_required_in_training_and_must_be_absent_in_serving() -> None
     assert said(find(training, schema, environment="serving")) == [("new_column", "label", "block")]
 
 
+def test_a_number_that_no_integer_holds_is_of_the_wrong_type(tmp_path: Path) -> None:
+    (tmp_path / "n.csv").write_text("n\n1\n3.0\n1e30\n1e400\n9223372036854775808\n")
+    report = find_anomalies(open_table(tmp_path / "n.csv"), contract(n=column(pl.Int64)))
+    assert [(finding.code, finding.failed) for finding in report.findings] == [("wrong_type", 3)]
+
+
 @pytest.mark.parametrize(
     ("values", "codes"),
     [(["a", "b", "c"], []), (["a", "a", None], ["low_uniqueness"]), (["a", "b", "c", "d"], ["high_uniqueness"])],
