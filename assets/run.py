@@ -27,6 +27,7 @@ from secure_ml.inference_log.sealing import logged_requests
 from secure_ml.installation import Installation
 from secure_ml.spec import GuardedModel, find_model
 from secure_ml.stages.dataset import BATCH_FILE, batch_names, dataset_folder
+from secure_ml.stages.inference_log import sealed_segments
 from secure_ml.stages.training_set import LIVE_FILE
 
 __all__ = ["run_model"]
@@ -163,7 +164,7 @@ def _send(
     rows: list[dict[str, float | None]],
 ) -> tuple[str, int]:
     """Send each row that this release has not answered yet; a row's request id is the digest of what is asked."""
-    known = logged_requests(installation.home, model.name)
+    known = logged_requests(installation.home, model.name, sealed_segments(installation, model.name))
     ids = [sha256(canonical_json([number, row]))[:32] for row in rows]
     todo = [(request_id, row) for request_id, row in zip(ids, rows, strict=True) if request_id not in known]
     _say(f"{title}: sending {len(todo)} of {len(rows)} rows over HTTP")

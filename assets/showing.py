@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import dagster as dg
 
 from assets.keys import DATASET, asset_key
+from secure_ml.digests import sha256
 from secure_ml.errors import SecureMLError, UnavailableError
 from secure_ml.gates import Evidence, EvidenceRejectedError
 from secure_ml.home import Home, read_file
@@ -142,14 +143,17 @@ def metadata_of(evidence: Evidence) -> Metadata:
 
 
 def plot_of(home: Home, evidence: Evidence) -> Metadata:
-    """Return the plot that a stage drew, where the report is still there."""
+    """Return the plot that a stage drew, where it is still there as it was drawn: its name holds its digest."""
     name = evidence.facts.get("plot")
     if not isinstance(name, str):
         return {}
     path = home.reports / evidence.model / Path(name).name
-    if not path.is_file():
+    try:
+        content = read_file(path, max_bytes=_MAX_PLOT_BYTES)
+    except SecureMLError:
         return {}
-    content = read_file(path, max_bytes=_MAX_PLOT_BYTES)
+    if sha256(content) not in name:
+        return {}
     kind = "svg+xml" if path.suffix == ".svg" else "png"
     image = base64.b64encode(content).decode()
     return {"plot": dg.MetadataValue.md(f"![plot](data:image/{kind};base64,{image})")}

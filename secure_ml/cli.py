@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from secure_ml.commands import contracts, datasets, inference, models, quarantine, serving, status, validation_docs
-from secure_ml.commands.saying import ENVIRONMENT, REJECTED, UNUSABLE, Run
+from secure_ml.commands.saying import ENVIRONMENT, REJECTED, UNUSABLE, Run, plain
 from secure_ml.errors import RejectedError, SecureMLError
 
 __all__ = ["main"]
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(chosen: argparse.Namespace, error: SecureMLError, code: int) -> int:
     if chosen.json:
         print(json.dumps({"ok": False, "error": type(error).__name__, "reason": str(error)}))
-    print(f"secure-ml {chosen.command}: {error}", file=sys.stderr)
+    print(plain(f"secure-ml {chosen.command}: {error}"), file=sys.stderr)
     return code
 
 

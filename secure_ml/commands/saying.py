@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ["ACCEPTED", "ENVIRONMENT", "REJECTED", "UNUSABLE", "AddCommand", "Run", "say"]
+__all__ = ["ACCEPTED", "ENVIRONMENT", "REJECTED", "UNUSABLE", "AddCommand", "Run", "plain", "say"]
 
 ACCEPTED, REJECTED, UNUSABLE = 0, 1, 2
 
@@ -36,5 +36,10 @@ def say(chosen: argparse.Namespace, document: dict[str, Any], lines: list[str], 
         print(json.dumps(document, ensure_ascii=False, default=str))
     else:
         for line in lines:
-            print(line)
-    print(sentence, file=sys.stderr)
+            print(plain(line))
+    print(plain(sentence), file=sys.stderr)
+
+
+def plain(text: str) -> str:
+    """Return `text` without control characters: names of files in the home may be meant for the terminal."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

@@ -19,7 +19,7 @@ def add(command: AddCommand) -> None:
         "log",
         _log,
         "Show the newest records of the inference log.",
-        "Personal columns (input, request id) are left out unless asked for.",
+        "Sealed records are verified. Personal columns (input, request id) are left out unless asked for.",
     )
     log.add_argument("model", metavar="MODEL", help="a released model")
     log.add_argument("--last", type=_count, default=20, help="how many records (default: %(default)s)")
@@ -86,10 +86,12 @@ def _status(chosen: argparse.Namespace) -> int:
 
 
 def _log(chosen: argparse.Namespace) -> int:
-    from secure_ml.home import Home
     from secure_ml.inference_log.sealing import newest_records
+    from secure_ml.installation import Installation
+    from secure_ml.stages.inference_log import sealed_segments
 
-    records = newest_records(Home.from_environment(os.environ), chosen.model, chosen.last)
+    place = Installation.for_verification(os.environ)
+    records = newest_records(place.home, chosen.model, chosen.last, sealed_segments(place, chosen.model))
     rows = [record.as_json(personal=chosen.with_personal_columns) for record in records]
     lines = ["  ".join(str(value) for value in row.values()) for row in rows]
     if rows:

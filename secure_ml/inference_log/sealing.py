@@ -8,12 +8,12 @@ import json
 import math
 import sqlite3
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secure_ml.errors import MalformedError, UnavailableError
-from secure_ml.home import Home, read_file
+from secure_ml.home import Home
 from secure_ml.inference_log.records import RECORD_SCHEMA_VERSION, TABLE, Record
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ def parse_segment(content: bytes) -> pl.DataFrame:
         raise MalformedError(f"segment: not a Parquet file ({type(error).__name__})") from None
 
 
-def newest_records(home: Home, model: str, count: int) -> list[Record]:
-    """Return the newest `count` records, sealed or not, newest first."""
+def newest_records(home: Home, model: str, count: int, segments: Iterable[bytes]) -> list[Record]:
+    """Return the newest `count` records, of the services' files and of verified `segments`, newest first."""
     found: dict[str, Record] = {}
     for path in unsealed_files(home, model):
         with _open(path) as database:
@@ -108,7 +108,7 @@ def newest_records(home: Home, model: str, count: int) -> list[Record]:
                 (count,),
             ).fetchall()
         found |= {record.id: record for record in (_record(row, path.name) for row in rows)}
-    for frame in _segments(home, model):
+    for frame in map(parse_segment, segments):
         names = [name for name in frame.columns if name.startswith("input_")]
         for row in frame.sort("id").tail(count).iter_rows(named=True):
             values = {name: row[name] for name in _PLAIN}
@@ -116,21 +116,16 @@ def newest_records(home: Home, model: str, count: int) -> list[Record]:
     return [found[key] for key in sorted(found, reverse=True)[:count]]
 
 
-def logged_requests(home: Home, model: str) -> set[str]:
-    """Return the clients' request ids that were answered, sealed or not."""
+def logged_requests(home: Home, model: str, segments: Iterable[bytes]) -> set[str]:
+    """Return the clients' request ids that were answered, by the services' files and verified `segments`."""
     known: set[str] = set()
     for path in unsealed_files(home, model):
         with _open(path) as database:
             rows = database.execute("select request_id from records where request_id is not null").fetchall()
         known |= {str(row[0]) for row in rows}
-    for frame in _segments(home, model):
+    for frame in map(parse_segment, segments):
         known |= set(frame["request_id"].drop_nulls().to_list())
     return known
-
-
-def _segments(home: Home, model: str) -> Iterator[pl.DataFrame]:
-    for path in sorted((home.log / model / "segments").glob("*.parquet")):
-        yield parse_segment(read_file(path))
 
 
 @contextlib.contextmanager

@@ -224,7 +224,7 @@ def _origin(model: GuardedModel, home: Home, batch: str) -> tuple[str, str, Call
     if origin is not None:
         source, name = model.batches.sources[origin], batch.removeprefix(f"{origin}.")
         return origin, source.place(name), lambda: source.fetch(name, max_bytes=limit)
-    arrived = home.inbox / model.name / f"{batch}{SUFFIX}"
+    arrived = _inbox(model, home).path / f"{batch}{SUFFIX}"
     if batch != model.split.batch and (arrived.is_symlink() or arrived.exists()):
         return "inbox", arrived.name, lambda: read_file(arrived, max_bytes=limit)
     if batch in model.batches.files:
@@ -237,7 +237,10 @@ def _origin(model: GuardedModel, home: Home, batch: str) -> tuple[str, str, Call
 
 
 def _inbox(model: GuardedModel, home: Home) -> LocalFolder:
-    return LocalFolder(home.inbox / model.name, require_manifest=model.batches.require_inbox_manifest)
+    path = home.inbox / model.name
+    if path.resolve() != path:
+        raise MalformedError(f"inbox of {model.name}: is reached by a link, and would take in what is not of the home")
+    return LocalFolder(path, require_manifest=model.batches.require_inbox_manifest)
 
 
 def _needs_manifest(model: GuardedModel, origin: str) -> bool:

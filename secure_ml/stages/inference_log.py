@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from secure_ml.digests import Digest, digest_of, sha256
@@ -12,7 +13,7 @@ from secure_ml.inference_log.sealing import forget_sealed, read_unsealed, render
 from secure_ml.installation import Installation
 from secure_ml.spec import GuardedModel
 
-__all__ = ["NothingLoggedError", "inference_log", "segment_folder"]
+__all__ = ["NothingLoggedError", "inference_log", "sealed_segments", "segment_folder"]
 
 _SEGMENT_RECORDS = 100_000
 
@@ -24,6 +25,18 @@ class NothingLoggedError(UnavailableError):
 def segment_folder(installation: Installation, model: GuardedModel) -> Path:
     """Return the folder of a model's sealed segments."""
     return installation.home.log / model.name / "segments"
+
+
+def sealed_segments(installation: Installation, model: str) -> Iterator[bytes]:
+    """Yield the content of each sealed segment, verified; a file that no evidence names is not looked at.
+
+    Raises:
+        SecureMLError: Evidence or a segment does not verify; it is named.
+    """
+    home = installation.home
+    for evidence in history(home, installation.trust, model, "inference_log"):
+        require(evidence)
+        yield from read_subjects(evidence, home.log / model / "segments").values()
 
 
 def inference_log(installation: Installation, model: GuardedModel) -> Evidence:

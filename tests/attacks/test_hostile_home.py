@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -189,8 +190,6 @@ def reports(environment: dict[str, str]) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    import os
-
     process = subprocess.Popen(
         [sys.executable, "-m", "assets.reports", str(port)],
         cwd=ROOT,
@@ -307,3 +306,45 @@ def test_a_policy_for_a_stage_that_there_is_not_is_refused(place: Installation, 
     (place.trust.root / "policy.json").write_text('{"stages": {"relaese": []}}')
     with pytest.raises(SecureMLError, match="unknown stage"):
         Installation.from_environment(ready)
+
+
+def test_a_plot_that_was_replaced_is_not_shown(place: Installation) -> None:
+    from assets.showing import plot_of
+
+    evidence = history(place.home, place.trust, model.name, "drift_report")[-1]
+    path = place.home.reports / model.name / str(evidence.facts["plot"])
+    good = path.read_bytes()
+    assert "plot" in plot_of(place.home, evidence)
+    path.unlink()
+    assert plot_of(place.home, evidence) == {}
+    path.write_bytes(good.replace(b"</svg>", b"<a/></svg>"))
+    assert plot_of(place.home, evidence) == {}
+    path.write_bytes(good + bytes(1 << 20))
+    assert plot_of(place.home, evidence) == {}
+    path.unlink()
+    path.symlink_to(signer_path(place.signer_uri))
+    assert plot_of(place.home, evidence) == {}
+
+
+def test_an_inbox_that_leads_out_of_the_home_is_not_read(place: Installation, tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "secret.csv").write_text("\n".join(LINES) + "\n")
+    place.home.inbox.mkdir()
+    (place.home.inbox / model.name).symlink_to(tmp_path / "private")
+    for take in (lambda: dataset(place, model, "secret"), lambda: batch_names(model, place.home)):
+        with pytest.raises(MalformedError, match="reached by a link"):
+            take()
+
+
+def test_a_file_name_does_not_reach_the_terminal_as_it_is(ready: dict[str, str]) -> None:
+    place = Installation.from_environment(ready)
+    (place.home.releases / model.name / "\x1b[2J\rall is well").write_text("{}")
+    shown = subprocess.run(
+        [sys.executable, "-m", "secure_ml.cli", "verify", model.name],
+        env={**os.environ, **ready},
+        capture_output=True,
+    )
+    assert shown.returncode != 0
+    assert b"all is well" in shown.stderr
+    assert b"\x1b" not in shown.stderr
+    assert b"\r" not in shown.stderr

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import io
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -17,7 +20,13 @@ import pytest
 from secure_ml.errors import MalformedError, RejectedError, SecureMLError, UnavailableError
 from secure_ml.gates import current_release, history, read_subjects
 from secure_ml.inference_log.records import Ids, Record, now
-from secure_ml.inference_log.sealing import logged_requests, newest_records, parse_segment, read_unsealed
+from secure_ml.inference_log.sealing import (
+    logged_requests,
+    newest_records,
+    parse_segment,
+    read_unsealed,
+    render_segment,
+)
 from secure_ml.inference_log.writing import LogWriter
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
@@ -25,7 +34,7 @@ from secure_ml.serving.batching import Batcher
 from secure_ml.serving.metrics import Metrics
 from secure_ml.serving.model import load_released
 from secure_ml.serving.protocol import Asked
-from secure_ml.stages.inference_log import inference_log, segment_folder
+from secure_ml.stages.inference_log import inference_log, sealed_segments, segment_folder
 from tests.support import PATIENT
 
 
@@ -124,21 +133,47 @@ def test_a_record_of_a_release_that_never_was_is_not_sealed(column: str, value: 
         inference_log(place, model)
 
 
-@pytest.mark.parametrize("kind", ["link", "FIFO", "other columns", "garbage"])
-def test_a_segment_that_is_none_hangs_nobody_who_looks_at_the_log(kind: str, place: Installation) -> None:
+@pytest.mark.parametrize("kind", ["link", "FIFO", "forged records", "garbage"])
+def test_a_segment_that_no_evidence_names_is_not_looked_at(kind: str, place: Installation) -> None:
+    before = newest_records(place.home, model.name, 1000, sealed_segments(place, model.name))
+    assert before
     path = segment_folder(place, model) / "x.parquet"
     match kind:
         case "link":
             path.symlink_to(next(path.parent.glob("*.parquet")))
         case "FIFO":
             os.mkfifo(path)
-        case "other columns":
-            pl.DataFrame({"id": ["x"]}).write_parquet(path)
+        case "forged records":
+            path.write_bytes(render_segment(records(place, 3), model.features))
         case "garbage":
             path.write_bytes(b"PAR1" * 100)
-    for look in (lambda: newest_records(place.home, model.name, 5), lambda: logged_requests(place.home, model.name)):
-        with pytest.raises(SecureMLError):
-            look()
+    assert newest_records(place.home, model.name, 1000, sealed_segments(place, model.name)) == before
+    assert logged_requests(place.home, model.name, sealed_segments(place, model.name)) == set()
+
+
+@pytest.mark.parametrize("content", [b"PAR1" * 100, b""])
+def test_a_segment_that_was_replaced_is_named_by_who_looks_at_the_log(
+    content: bytes, ready: dict[str, str], place: Installation
+) -> None:
+    (path,) = segment_folder(place, model).iterdir()
+    path.unlink()
+    path.write_bytes(content)
+    shown = subprocess.run(
+        [sys.executable, "-m", "secure_ml.cli", "log", model.name],
+        env={**os.environ, **ready},
+        capture_output=True,
+        text=True,
+    )
+    assert shown.returncode == 1
+    assert path.name in shown.stderr
+
+
+def test_a_segment_without_the_columns_of_a_record_is_malformed() -> None:
+    buffer = io.BytesIO()
+    pl.DataFrame({"id": ["x"]}).write_parquet(buffer)
+    for content in (buffer.getvalue(), b"PAR1" * 100, b""):
+        with pytest.raises(MalformedError, match="segment"):
+            parse_segment(content)
 
 
 def test_two_who_seal_at_once_seal_no_record_twice(place: Installation) -> None:

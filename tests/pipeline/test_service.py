@@ -21,7 +21,7 @@ from secure_ml.home import Home
 from secure_ml.inference_log.sealing import newest_records, read_unsealed, unsealed_files
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
-from secure_ml.stages.inference_log import inference_log
+from secure_ml.stages.inference_log import inference_log, sealed_segments
 from secure_ml.stages.release import release
 from tests.support import PATIENT, Service, run_to_release, serving, start_service
 from tests.waiting import until
@@ -69,13 +69,13 @@ def test_a_null_is_scored_where_the_contract_allows_it(ready: dict[str, str]) ->
 
 def test_a_bad_row_is_refused_by_column_and_rule_and_nothing_of_its_request_is_logged(ready: dict[str, str]) -> None:
     with serving(ready) as service:
-        before = len(newest_records(Home(Path(ready["SECURE_ML_HOME"])), model.name, 1000))
+        before = len(newest_records(Home(Path(ready["SECURE_ML_HOME"])), model.name, 1000, []))
         status, answer = service.post("/predict", [PATIENT, {**PATIENT, "chol": 0, "cp": 77}])
         assert status == 400
         assert answer["error"] == "row 1: cp: outside the 4 allowed values; row 1: chol: below 50" or answer[
             "error"
         ] == ("row 1: chol: below 50; row 1: cp: outside the 4 allowed values")
-        assert len(newest_records(Home(Path(ready["SECURE_ML_HOME"])), model.name, 1000)) == before
+        assert len(newest_records(Home(Path(ready["SECURE_ML_HOME"])), model.name, 1000, [])) == before
         assert service.post("/predict", PATIENT)[0] == 200
 
 
@@ -262,7 +262,9 @@ def test_no_acknowledged_record_is_missing_after_sigkill_under_load(ready: dict[
     assert acknowledged <= logged
     assert len(acknowledged) > 20 * 5
     inference_log(place, model)
-    sealed = {record.id for record in newest_records(place.home, model.name, 100_000)}
+    sealed = {
+        record.id for record in newest_records(place.home, model.name, 100_000, sealed_segments(place, model.name))
+    }
     assert acknowledged <= sealed
     assert all(not read_unsealed(path, 0, 1) for path in unsealed_files(place.home, model.name))
 

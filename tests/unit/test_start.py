@@ -74,4 +74,4 @@ def test_an_unknown_model_is_one_sentence_and_exit_2(
     code = main([command, "no_such_model"])
     out, err = capsys.readouterr()
     assert len(err.strip().splitlines()) == 1
-    assert code == (0 if command == "log" else 2), out + err
+    assert code == 2, out + err
