@@ -59,34 +59,31 @@ class Column:
     settings: tuple[tuple[str, object], ...] = ()
 
 
-def render_source(columns: Sequence[Column], *, name: str, about: Sequence[str]) -> str:
+def render_source(columns: Sequence[Column], *, name: str, about: Sequence[str], checks: Sequence[Call] = ()) -> str:
     """Return a Python file that holds one pandera schema.
 
     Args:
         columns: In the order of the table.
         name: The contract's name.
         about: Lines of the module's docstring, made here and not from the data.
+        checks: Of the table.
     """
-    ready = sorted({call.name for column in columns for call in column.checks if "." not in call.name})
+    calls = [*checks, *(call for column in columns for call in column.checks)]
+    ready = sorted({call.name for call in calls if "." not in call.name})
     lines = ['"""' + about[0], *about[1:], '"""', "", "import pandera.polars as pa"]
     if any(column.dtype and "pl." in column.dtype for column in columns):
         lines.append("import polars as pl")
     if ready:
         joined = f"from {_CHECKS} import {', '.join(ready)}"
         lines += [joined] if len(joined) <= _WIDTH else [f"from {_CHECKS} import (", *(f"    {n}," for n in ready), ")"]
-    shared = {
-        item.name: item
-        for column in columns
-        for call in column.checks
-        for item in call.arguments
-        if isinstance(item, Shared)
-    }
+    shared = {item.name: item for call in calls for item in call.arguments if isinstance(item, Shared)}
     for item in shared.values():
         first, *rest = _value(item.values, 0, room=len(item.name) + 3)
         lines += ["", f"{item.name} = {first}", *rest]
     lines += ["", "schema = pa.DataFrameSchema("]
     body = [line for column in columns for line in _column(column)]
     lines += ["    {", *body, "    },"] if columns else ["    {},"]
+    lines += _checks(checks, 4)
     lines += [*_entry("name=", name, 4), "    strict=True,", ")", ""]
     return "\n".join(lines)
 
@@ -96,27 +93,31 @@ def _column(column: Column) -> list[str]:
     key = _value(column.name, 8)
     lines += [*key[:-1], f"{key[-1]}: pa.Column("] if len(key) > 1 else [f"        {key[0].strip()}: pa.Column("]
     lines.append(f"            {column.dtype},")
-    if column.checks:
-        lines.append("            checks=[")
-        for check in column.checks:
-            lines += _check(check)
-        lines.append("            ],")
+    lines += _checks(column.checks, 12)
     lines += [f"            {word}=True," for word in ("nullable", "unique") if getattr(column, word)]
     if column.settings:
         lines += _entry("metadata=", {"secure_ml": dict(column.settings)}, 12)
     return [*lines, "        ),"]
 
 
-def _check(check: Call) -> list[str]:
+def _checks(checks: Sequence[Call], indent: int) -> list[str]:
+    if not checks:
+        return []
+    pad = " " * indent
+    return [f"{pad}checks=[", *(line for check in checks for line in _check(check, indent + 4)), f"{pad}],"]
+
+
+def _check(check: Call, indent: int) -> list[str]:
+    pad = " " * indent
     warns = [("raise_warning=" if "." in check.name else "warn=", True)] if check.warn else []
     given = [("", argument) for argument in check.arguments] + warns
-    flat = f"{' ' * 16}{check.name}({', '.join(word + _flat(value) for word, value in given)}),"
+    flat = f"{pad}{check.name}({', '.join(word + _flat(value) for word, value in given)}),"
     if len(flat) <= _WIDTH:
         return [flat]
-    lines = [f"{' ' * 16}{check.name}("]
+    lines = [f"{pad}{check.name}("]
     for word, value in given:
-        lines += _entry(word, value, 20)
-    return [*lines, f"{' ' * 16}),"]
+        lines += _entry(word, value, indent + 4)
+    return [*lines, f"{pad}),"]
 
 
 def _entry(word: str, value: object, indent: int) -> list[str]:

@@ -12,7 +12,7 @@ The table it was inferred from satisfies it, and it says no more than the table 
   and more of them than expected is refused. Free text gets no domain.
 * Presence: a share of missing cells may grow by a fifth of itself, a hundredth, and three standard errors.
 * A column is unique if all values differ and that is no accident: numbers that lie closely, or short texts.
-* Times get no bounds, for the next batch is later.
+* Times get no bounds, for the next batch is later. An empty table is refused, and one a hundred times as large.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ _MAX_VALUE = 60
 _MAX_KEY = 64
 _CLOSED = 0.001
 _OPEN = 0.02
+_LARGER = 100
 _OUTLIERS = 1000
 """From this many values on, the quantile 0.999 is a figure and not one row."""
 
@@ -74,7 +75,8 @@ def infer_contract(
         "",
         f"Profile: {profile.digest}",
     ]
-    return render_source(columns, name=name, about=about)
+    checks = [Call("row_count_between", (1, _LARGER * profile.rows))] if profile.rows else []
+    return render_source(columns, name=name, about=about, checks=checks)
 
 
 def may_be_key(column: ColumnProfile) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, get_args
 from xml.etree import ElementTree as Tree
 
@@ -157,3 +158,9 @@ def test_the_same_finding_has_the_same_fingerprint_in_every_batch() -> None:
     second = check_sarif(render_sarif(report(finding("age"), finding()), "heart", "b.csv"))["runs"][0]["results"]
     assert second[1]["partialFingerprints"] == first["partialFingerprints"]
     assert second[0]["partialFingerprints"] != first["partialFingerprints"]
+
+
+def test_the_documents_name_every_reason_code_and_no_other() -> None:
+    text = (Path(__file__).parents[2] / "docs/anomalies.md").read_text()
+    documented = [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")]
+    assert documented == list(get_args(ReasonCode))

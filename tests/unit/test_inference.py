@@ -385,6 +385,13 @@ def test_a_share_of_missing_cells_may_grow_a_little() -> None:
     assert check.name == "null_fraction_at_most(0.33)"
 
 
+def test_an_empty_batch_is_refused() -> None:
+    frame = pl.DataFrame({"x": [1, 2, 3]})
+    report = check_table(table_of(frame.clear()), schema_of(infer(frame)))
+    assert [finding.code for finding in report.findings] == ["row_count"]
+    assert schema_of(infer(frame.clear())).checks == []
+
+
 def test_a_personal_column_gives_no_bound_on_its_values() -> None:
     frame = pl.DataFrame({"mail": ["a@example.org", "b@example.org"] * 200, "x": [1.0, 2.0] * 200})
     source = infer_contract(profile_of(frame, personal=("mail",)), name="people", dtypes=dict(frame.schema))
