@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from secure_ml.commands.reading import add_reading, reading_of
 from secure_ml.commands.saying import ACCEPTED, REJECTED, AddCommand, say
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def add(command: AddCommand) -> None:
     validate.add_argument(
         "--slice", metavar="COLUMN", action="append", default=[], help="look at each value's rows too; repeatable"
     )
+    add_reading(validate)
     validate.add_argument("--junit", metavar="FILE", type=Path, help="write the findings as JUnit XML too")
     validate.add_argument("--sarif", metavar="FILE", type=Path, help="write the findings as SARIF 2.1.0 too")
 
@@ -99,16 +101,22 @@ def _report(chosen: argparse.Namespace) -> tuple[str, Report]:
         from secure_ml.contracts.tables import open_table
 
         contract = load_contract(Path(chosen.contract))
-        table = open_table(chosen.file)
+        reading = reading_of(chosen)
+        table = open_table(chosen.file, **reading)
         if beside:
-            return contract.name, _find(chosen, table, contract)
+            return contract.name, _find(chosen, table, contract, **reading)
         return contract.name, check_table(table, contract, environment=chosen.environment)
     from secure_ml.contracts.checking import check
     from secure_ml.contracts.reading import parse_batch
     from secure_ml.contracts.tables import table_of
+    from secure_ml.errors import PreconditionError
     from secure_ml.home import read_file
     from secure_ml.spec import find_model
 
+    if chosen.columns or chosen.null:
+        raise PreconditionError(
+            "validate: --columns and --null are for CONTRACT.py; a model says how its batch is read"
+        )
     model = find_model(chosen.contract)
     content = read_file(chosen.file, max_bytes=model.batches.max_bytes)
     batch = parse_batch(content, model.batches, chosen.file.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from secure_ml.commands.reading import add_reading, reading_of
 from secure_ml.commands.saying import ACCEPTED, REJECTED, AddCommand, say
 
 __all__ = ["add"]
@@ -24,6 +25,7 @@ def add(command: AddCommand) -> None:
     infer.add_argument(
         "--personal", metavar="COLUMN", action="append", default=[], help="keep only counts of this column; repeatable"
     )
+    add_reading(infer)
     contract = command(
         "contract",
         _contract,
@@ -41,8 +43,12 @@ def _infer(chosen: argparse.Namespace) -> int:
     from secure_ml.contracts.inference import infer_contract, may_be_key
     from secure_ml.contracts.profiling import profile_table
     from secure_ml.contracts.tables import fetch, open_table
+    from secure_ml.errors import MalformedError
 
-    table, dtypes = with_guessed_types(open_table(chosen.file))
+    opened = open_table(chosen.file, **reading_of(chosen))
+    if not chosen.columns and all(map(_is_number, opened.columns)):
+        raise MalformedError(f"{chosen.file.name}: the first line holds numbers and no names; name the --columns")
+    table, dtypes = with_guessed_types(opened)
     profile = profile_table(table, personal=chosen.personal)
     unsure = [column.name for column in profile.columns if may_be_key(column) and not column.distinct_exact]
     unique = []
@@ -60,6 +66,14 @@ def _infer(chosen: argparse.Namespace) -> int:
         f"{name}: inferred from {profile.rows} rows; read it before you rely on it",
     )
     return ACCEPTED
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _contract(chosen: argparse.Namespace) -> int:

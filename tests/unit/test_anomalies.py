@@ -323,6 +323,18 @@ def test_an_inferred_contract_is_satisfied_by_its_file_and_named_after_it(
     assert run(capsys, "infer-contract", files / "nothing.csv")[0] == 2
 
 
+def test_a_file_without_a_line_of_names_needs_its_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bare.csv").write_text("63,1.5\n?,2.5\n" * 200)
+    assert run(capsys, "infer-contract", tmp_path / "bare.csv")[0] == 2
+    reading = ("--columns", "age,x", "--null", "?")
+    code, source = run(capsys, "infer-contract", tmp_path / "bare.csv", *reading)
+    assert code == 0
+    assert '"age": pa.Column(\n            pl.Int64' in source
+    (tmp_path / "inferred.py").write_text(source)
+    assert run(capsys, "validate", tmp_path / "inferred.py", tmp_path / "bare.csv", *reading) == (0, "")
+    assert run(capsys, "validate", "heart_disease", tmp_path / "bare.csv", "--null", "?")[0] == 2
+
+
 def test_infer_contract_keeps_values_of_a_personal_column_out(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, open_source = run(capsys, "infer-contract", files / "before.csv")
     assert "Cash" in open_source
