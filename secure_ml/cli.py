@@ -12,7 +12,17 @@ import os
 import sys
 from collections.abc import Sequence
 
-from secure_ml.commands import contracts, datasets, inference, models, quarantine, serving, status, validation_docs
+from secure_ml.commands import (
+    contracts,
+    datasets,
+    inference,
+    models,
+    profiles,
+    quarantine,
+    serving,
+    status,
+    validation_docs,
+)
 from secure_ml.commands.saying import ENVIRONMENT, REJECTED, UNUSABLE, Run, plain
 from secure_ml.errors import RejectedError, SecureMLError
 
@@ -62,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    for part in (models, contracts, inference, serving, status, quarantine, datasets, validation_docs):
+    for part in (models, contracts, inference, profiles, serving, status, quarantine, datasets, validation_docs):
         part.add(command)
     return parser
 

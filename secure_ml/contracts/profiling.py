@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pandera.polars import DataFrameSchema
 
-__all__ = ["merge", "profile_batches", "profile_frame", "profile_table"]
+__all__ = ["merge", "profile_batches", "profile_frame", "profile_table", "without_values"]
 
 _ROWS = 1 << 17
 _BYTES = 1 << 26
@@ -60,9 +60,6 @@ def profile_batches(schema: pa.Schema, batches: Iterable[pa.RecordBatch], *, per
     Raises:
         PreconditionError: `personal` names a column that the schema does not have.
     """
-    unknown = sorted(set(personal) - set(schema.names))
-    if unknown:
-        raise PreconditionError(f"profile: {len(unknown)} columns named as personal are not in the table")
     stack: list[tuple[int, Profile]] = []
     with ThreadPoolExecutor(_THREADS) as pool:
         for batch in _rebatched(batches, _unit(len(schema))):
@@ -78,10 +75,8 @@ def profile_batches(schema: pa.Schema, batches: Iterable[pa.RecordBatch], *, per
     whole = stack.pop()[1]
     while stack:
         whole = _merged(stack.pop()[1], whole, SCANNED)
-    return Profile(
-        whole.rows,
-        tuple(bare(item) if item.name in personal else shrink(item, KEPT) for item in whole.columns),
-    )
+    kept = Profile(whole.rows, tuple(shrink(item, KEPT) for item in whole.columns))
+    return without_values(kept, personal)
 
 
 def profile_frame(frame: pl.DataFrame, schema: DataFrameSchema, *, found: Collection[str] = ()) -> Profile:
@@ -106,6 +101,19 @@ def profile_frame(frame: pl.DataFrame, schema: DataFrameSchema, *, found: Collec
     ]
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
     return profile_batches(table.schema, table.to_batches(), personal=personal)
+
+
+def without_values(profile: Profile, personal: Collection[str]) -> Profile:
+    """Return the profile with counts only of these columns.
+
+    Raises:
+        PreconditionError: One is not in the profile.
+    """
+    unknown = set(personal) - {column.name for column in profile.columns}
+    if unknown:
+        raise PreconditionError(f"profile: {len(unknown)} columns named as personal are not in the table")
+    columns = (bare(item) if item.name in personal and not item.personal else item for item in profile.columns)
+    return Profile(profile.rows, tuple(columns))
 
 
 def merge(a: Profile, b: Profile) -> Profile:
