@@ -4,37 +4,52 @@ Each is idempotent by content. The cause of a run is the digest of what is there
 there too, nothing is launched, also after Dagster's run history was deleted.
 """
 
+from collections.abc import Callable
+
 import dagster as dg
 
 from assets.keys import batches_of, job_name
 from resources.installation import InstallationResource
 from secure_ml.errors import RejectedError, SecureMLError, UnavailableError
+from secure_ml.installation import Installation
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.arrival import arrivals, undecided_training_set
+from secure_ml.stages.arrival import Arrival, arrivals, source_arrivals, undecided_training_set
 from secure_ml.stages.drift_response import unanswered_alarm
 
 __all__ = ["definitions_of"]
 
 _INTERVAL_S = 10
+_SOURCE_INTERVAL_S = 300
 
 
 def definitions_of(model: GuardedModel) -> dg.Definitions:
     """Return the sensors of one model; they run unless someone stops them."""
-    return dg.Definitions(sensors=[_arrival(model), _acceptance(model), _drift(model)])
+    inbox = _arrival(model, "arrival", arrivals, _INTERVAL_S, "A new file in the inbox")
+    sensors = [inbox, _acceptance(model), _drift(model)]
+    if model.batches.sources:
+        said = "A batch in a source that was never accepted"
+        sensors.append(_arrival(model, "source_arrival", source_arrivals, _SOURCE_INTERVAL_S, said))
+    return dg.Definitions(sensors=sensors)
 
 
-def _arrival(model: GuardedModel) -> dg.SensorDefinition:
+def _arrival(
+    model: GuardedModel,
+    name: str,
+    find: Callable[[Installation, GuardedModel], list[Arrival]],
+    interval_s: int,
+    said: str,
+) -> dg.SensorDefinition:
     @dg.sensor(
-        name=job_name(model.name, "arrival"),
+        name=job_name(model.name, name),
         job_name=job_name(model.name, "intake"),
-        minimum_interval_seconds=_INTERVAL_S,
+        minimum_interval_seconds=interval_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="A new file in the inbox: its partition is added and materialized.",
+        description=f"{said}: its partition is added and materialized.",
     )
     def arrival(context: dg.SensorEvaluationContext, installation: InstallationResource) -> dg.SensorResult:
         place = installation.open()
         requests, fresh = [], []
-        for found in arrivals(place, model):
+        for found in find(place, model):
             fresh.append(found.batch)
             context.log.info(f"batch {found.batch}: new content")
             requests.append(

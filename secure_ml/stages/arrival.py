@@ -1,19 +1,19 @@
-"""New content in a model's inbox: what was neither accepted nor rejected before, under the present contract."""
+"""New content in a model's inbox or sources: what was not decided on yet, under the present contract."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from secure_ml.digests import Digest
+from secure_ml.digests import Digest, digest_of
 from secure_ml.gates import find, history
 from secure_ml.installation import Installation
 from secure_ml.lineage.quarantine_entries import entries, hold
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.dataset import dataset_cause, fetch_batch, inbox_batches
+from secure_ml.stages.dataset import dataset_cause, fetch_batch, inbox_batches, source_batches
 from secure_ml.stages.training_set import training_set_cause
 from secure_ml.stages.validated_dataset import validation_cause
 
-__all__ = ["Arrival", "arrivals", "undecided_training_set"]
+__all__ = ["Arrival", "arrivals", "source_arrivals", "undecided_training_set"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class Arrival:
     """A batch whose content is new.
 
     Attributes:
-        batch: Its name, the file's name without `.csv`.
-        cause: Digest of batch, content and contract; one run at most is made for it.
+        batch: Its name.
+        cause: Digest of batch, content, contract, and whether its source's manifest lists it; one run at most is made.
     """
 
     batch: str
@@ -37,18 +37,39 @@ def arrivals(installation: Installation, model: GuardedModel) -> list[Arrival]:
     Raises:
         SecureMLError: Evidence of a batch does not verify.
     """
+    return _undecided(installation, model, inbox_batches(model, installation.home))
+
+
+def source_arrivals(installation: Installation, model: GuardedModel) -> list[Arrival]:
+    """Return the batches of the model's sources that were never accepted, and on which nothing was decided yet.
+
+    Sources are listed, and only such batches are fetched: other bytes under the name of an accepted batch are taken in
+    when somebody asks for that batch.
+
+    Raises:
+        UnavailableError: A source does not answer.
+        SecureMLError: Evidence of a batch does not verify.
+    """
+    taken = history(installation.home, installation.trust, model.name, "dataset")
+    accepted = {evidence.inputs["batch"] for evidence in taken if evidence.decision == "accepted"}
+    batches = [batch for batch in source_batches(model) if batch not in accepted]
+    return _undecided(installation, model, batches)
+
+
+def _undecided(installation: Installation, model: GuardedModel, batches: list[str]) -> list[Arrival]:
     home, trust = installation.home, installation.trust
     quarantined = entries(home, trust, model.name)
     found: list[Arrival] = []
-    for batch in inbox_batches(model, home):
+    for batch in batches:
         arrived = fetch_batch(model, home, trust, batch)
-        taken = find(home, trust, model.name, "dataset", dataset_cause(model, arrived))
+        taking = dataset_cause(model, arrived)
+        taken = find(home, trust, model.name, "dataset", taking)
         if taken is not None and taken.decision == "rejected":
             continue
         released = hold(installation, model, arrived.version, quarantined).released
         cause = validation_cause(model, batch, arrived.version, installation.policy, released)
         if taken is None or find(home, trust, model.name, "validated_dataset", cause) is None:
-            found.append(Arrival(batch, cause))
+            found.append(Arrival(batch, digest_of({"dataset": taking, "validated_dataset": cause})))
     return found
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "fetch_batch",
     "inbox_batches",
     "is_manifest",
+    "source_batches",
     "taken_in",
 ]
 
@@ -76,9 +77,17 @@ def batch_names(model: GuardedModel, home: Home) -> list[str]:
     """
     named = list(model.batches.files)
     named += [name for name in inbox_batches(model, home) if name not in named]
-    for source, found in model.batches.sources.items():
-        named += [f"{source}.{name}" for name in found.names() if BATCH_NAME.fullmatch(f"{source}.{name}")]
-    return named
+    return named + source_batches(model)
+
+
+def source_batches(model: GuardedModel) -> list[str]:
+    """Return the batches in the model's sources; one whose whole name is too long is left alone.
+
+    Raises:
+        SecureMLError: A source cannot be listed.
+    """
+    named = [f"{source}.{name}" for source, found in model.batches.sources.items() for name in found.names()]
+    return [name for name in named if BATCH_NAME.fullmatch(name)]
 
 
 def inbox_batches(model: GuardedModel, home: Home) -> list[str]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from resources.installation import InstallationResource
 from secure_ml.datasets.provenance import STAGE, sign_manifest
 from secure_ml.datasets.sources import LocalFolder
 from secure_ml.datasets.sources.names import MANIFEST_FILE
@@ -20,6 +23,7 @@ from secure_ml.spec import GuardedModel
 from secure_ml.stages.arrival import arrivals
 from secure_ml.stages.dataset import batch_names, dataset
 from secure_ml.stages.validated_dataset import validated_dataset
+from sensors.watching import definitions_of
 from tests.sources_support import GOOD, POISON, model_on
 from tests.support import environment_in, flip
 
@@ -98,6 +102,47 @@ def test_a_poisoned_batch_in_the_inbox_likewise(installation: Installation, sign
     assert arrival.batch == "january"
     take_in(installation, guarded, "january")
     assert arrivals(installation, guarded) == []
+
+
+def test_the_sensors_take_a_batch_in_once_its_manifest_came(
+    folder: Path, guarded: GuardedModel, environment: dict[str, str], signer: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the batch came first and was refused: Dagster makes one run at most for each key."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    installation = Installation.from_environment(environment)
+    inbox = installation.home.inbox / "tiny"
+    inbox.mkdir(parents=True)
+    (inbox / "own.csv").write_bytes(GOOD)
+    model = replace(guarded, batches=replace(guarded.batches, require_inbox_manifest=True))
+    with dg.DagsterInstance.ephemeral() as instance:
+        asked = sensed(model, instance)
+        assert {request.partition_key for request in asked} == {"own", "sales.january"}
+        for batch in ("own", "sales.january"):
+            assert "has no signed manifest" in refused(installation, model, batch)
+        assert sensed(model, instance) == []
+
+        sign(folder, signer)
+        sign(inbox, signer, "inbox")
+        again = sensed(model, instance)
+        assert {request.partition_key for request in again} == {"own", "sales.january"}
+        assert not {request.run_key for request in again} & {request.run_key for request in asked}
+        for batch in ("own", "sales.january"):
+            take_in(installation, model, batch)
+        assert sensed(model, instance) == []
+    assert not [sensor for sensor in definitions_of(model_on()).sensors or () if "source" in sensor.name]
+
+
+def sensed(model: GuardedModel, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
+    found: list[dg.RunRequest] = []
+    for sensor in definitions_of(model).sensors or ():
+        if isinstance(sensor, dg.SensorDefinition) and sensor.name.endswith("arrival"):
+            resources = {"installation": InstallationResource()}
+            context = dg.build_sensor_context(instance=instance, resources=resources)
+            result = sensor(context)
+            assert isinstance(result, dg.SensorResult)
+            found += result.run_requests or []
+    return found
 
 
 def test_what_was_taken_in_before_a_manifest_was_required_is_not_validated_afterwards(
