@@ -46,7 +46,8 @@ def _profile(chosen: argparse.Namespace) -> int:
 
         profile = without_values(profile_as_declared(table, load_contract(chosen.contract)), chosen.personal)
     else:
-        profile = profile_table(with_guessed_types(table), personal=chosen.personal)
+        typed, _ = with_guessed_types(table)
+        profile = profile_table(typed, personal=chosen.personal)
     if chosen.json:
         sys.stdout.buffer.write(render(profile))
     else:
