@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from securesystemslib.dsse import Envelope
+from securesystemslib.signer import Signature
 
-from secure_ml.digests import canonical_json
+from secure_ml.digests import canonical_json, parse_json
 from secure_ml.errors import MalformedError, PreconditionError, RejectedError, SecureMLError
 from secure_ml.installation import Installation
-from secure_ml.signing.envelope import sign_statement, verify_statement
+from secure_ml.signing.envelope import PAYLOAD_TYPE, sign_statement, verify_statement
 from secure_ml.signing.keys import Signer, Trust, signer_path
 
 SUBJECTS = {"table.parquet": "ab" * 32}
@@ -211,3 +213,62 @@ def test_verification_needs_no_private_key(installation: Installation, environme
     os.unlink(signer_path(installation.signer_uri))  # noqa: PTH108
     place = Installation.for_verification(environment)
     assert verify_statement(content, "dataset", place.trust, "it")[0] == SUBJECTS
+
+
+def signed(payload: bytes, signer: Signer) -> bytes:
+    """An envelope whose signature holds, over whatever payload."""
+    envelope = Envelope(payload, PAYLOAD_TYPE, {})
+    envelope.signatures[signer.keyid] = Signature(signer.keyid, signer.sign(envelope.pae()).hex())
+    return canonical_json(envelope.to_dict())
+
+
+def test_a_signed_statement_that_is_not_in_canonical_form_is_refused(signer: Signer, trust: Trust) -> None:
+    """One statement has one form, so that its digest names it."""
+    content = sign_statement("dataset", SUBJECTS, PREDICATE, signer)
+    statement = json.loads(base64.b64decode(json.loads(content)["payload"]))
+    assert verify_statement(signed(canonical_json(statement), signer), "dataset", trust, "it")[0] == SUBJECTS
+    with pytest.raises(MalformedError, match="canonical form"):
+        verify_statement(signed(json.dumps(statement, indent=1).encode(), signer), "dataset", trust, "it")
+
+
+def test_a_key_that_occurs_twice_is_refused(signer: Signer, trust: Trust) -> None:
+    content = canonical_json(json.loads(sign_statement("dataset", SUBJECTS, PREDICATE, signer)))
+    for twice in (content[:-1] + b',"payload":""}', b'{"payload":"",' + content[1:]):
+        with pytest.raises(MalformedError, match="not a JSON document"):
+            verify_statement(twice, "dataset", trust, "it")
+    with pytest.raises(MalformedError):
+        parse_json(b'{"a": 1, "a": 2}', "it")
+
+
+@pytest.mark.parametrize("curve", [ec.SECP384R1(), ec.SECP256K1()])
+def test_a_trust_root_with_a_key_of_another_curve_is_refused(trust: Trust, curve: ec.EllipticCurve) -> None:
+    (trust.root / "keys" / "more.pem").write_bytes(
+        ec.generate_private_key(curve)
+        .public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    with pytest.raises(PreconditionError, match="P-256"):
+        Trust.load(trust.root)
+
+
+@pytest.mark.parametrize("kind", ["empty", "link", "garbage"])
+def test_a_trust_root_with_no_key_or_one_that_is_none_is_refused(trust: Trust, kind: str) -> None:
+    (path,) = (trust.root / "keys").iterdir()
+    content = path.read_bytes()
+    path.unlink()
+    match kind:
+        case "link":
+            (trust.root / "elsewhere.pem").write_bytes(content)
+            path.symlink_to(trust.root / "elsewhere.pem")
+        case "garbage":
+            path.write_bytes(b"-----BEGIN PUBLIC KEY-----\n")
+    with pytest.raises(PreconditionError, match=r"no public key|not a PEM public key"):
+        Trust.load(trust.root)
+
+
+def test_a_verifier_refuses_a_trust_root_in_the_home_too(environment: dict[str, str], tmp_path: Path) -> None:
+    Installation.from_environment(environment)
+    (tmp_path / "trust").rename(tmp_path / "home" / "trust")
+    inside = {**environment, "SECURE_ML_TRUST": str(tmp_path / "home" / "trust")}
+    with pytest.raises(PreconditionError, match="lies in the home"):
+        Installation.for_verification(inside)
