@@ -66,7 +66,7 @@ def test_the_main_job_ends_well_without_a_way_out(offline: tuple[Path, subproces
         assert verdict in done.stdout
 
 
-def test_nothing_is_left_in_the_log_that_a_client_could_not_have_seen(
+def test_the_private_key_is_in_no_file_of_the_home(
     offline: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     folder, _ = offline
