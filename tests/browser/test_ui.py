@@ -108,7 +108,9 @@ def test_the_check_for_the_finding_fails_when_its_text_is_taken_away(address: in
 
 def test_the_red_check_links_to_the_validation_docs(address: int, browser: webdriver.Chrome) -> None:
     open_red_check(address, browser)
+    browser.find_elements(By.XPATH, "//tr[td[contains(., 'switzerland')]]//button")[-1].click()
     require_shown(browser, "validation_docs")
+    keep(browser, "red_check_metadata")
     links = [
         str(link.get_attribute("href"))
         for link in browser.find_elements(By.TAG_NAME, "a")
