@@ -49,6 +49,11 @@ def guarded_model(folder: Path, *, highest: float = 10, keeps: str = "batch") ->
     folder.mkdir(exist_ok=True)
     path = folder / f"guarded_{keeps}_{highest:g}.py"
     path.write_text(_TEXT.replace("HIGHEST", str(highest)).replace("KEEPS", keeps))
+    return load(path)
+
+
+def load(path: Path) -> GuardedModel:
+    """Return the model of a file."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None

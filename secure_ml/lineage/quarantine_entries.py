@@ -24,6 +24,7 @@ from secure_ml.spec import GuardedModel
 
 __all__ = [
     "DECISION_STAGE",
+    "HELD",
     "REFUSAL",
     "REFUSING_STAGES",
     "ROWS_ASIDE",
@@ -39,6 +40,8 @@ __all__ = [
 DECISION_STAGE = "quarantine_decision"
 REFUSAL = "refusal:"
 """How the inputs of a decision begin that name the refusals which it is about."""
+HELD = "held"
+"""The input of a validation that names the entry which kept back what the contract accepts."""
 ROWS_ASIDE = "rows_aside"
 """The input of a validation that names the digest of the rows that it kept aside."""
 
@@ -81,11 +84,13 @@ class Hold:
         released: Inputs for the evidence of a validation that rests on decisions: their documents.
         rows: Rows that were set aside and not released, from 1.
         against: Why the whole version may not go on; empty where it may.
+        by: The id of the entry that holds it; empty where none does.
     """
 
     released: Mapping[str, str]
     rows: frozenset[int]
     against: str
+    by: str
 
 
 def entries(home: Home, trust: Trust, model: str) -> list[Entry]:
@@ -125,7 +130,7 @@ def hold(installation: Installation, model: GuardedModel, version: str, found: S
     home, trust = installation.home, installation.trust
     released: dict[str, str] = {}
     rows: set[int] = set()
-    against = ""
+    against, by, aside = "", "", ""
     for entry in of_version(entries(home, trust, model.name) if found is None else found, version):
         refusal, decision = entry.refusal, entry.decision
         own = refusal.inputs.get("policy") == installation.policy
@@ -135,16 +140,17 @@ def hold(installation: Installation, model: GuardedModel, version: str, found: S
             released[f"evidence:{DECISION_STAGE}:{decision.cause[:16]}"] = decision.document
         elif entry.kept == "rows":
             rows |= rows_aside(home, refusal)
+            aside = refusal.cause
         elif entry.state == "discarded":
-            against = f"it was discarded ({refusal.cause[:12]}); a discarded version never goes on"
+            against, by = f"discarded, never to go on (quarantine {refusal.cause[:12]})", refusal.cause
         elif not against:
-            against = (
-                f"it is in quarantine since contract {refusal.inputs['contract'][:12]} refused it; decide with "
-                f"secure-ml quarantine release {model.name} {refusal.cause[:12]} --why ..., or discard"
-            )
+            contract = refusal.inputs["contract"][:12]
+            against = f"in quarantine ({refusal.cause[:12]}) since contract {contract} refused the same bytes"
+            by = refusal.cause
     if rows and model.quarantine == "batch" and not against:
-        against = f"{len(rows)} rows of it are in quarantine; release or discard them (secure-ml quarantine list)"
-    return Hold(released, frozenset(rows), against)
+        against = f"{len(rows)} of its rows are in quarantine ({aside[:12]}), and whole batches are quarantined now"
+        by = aside
+    return Hold(released, frozenset(rows), against, by)
 
 
 def of_version(found: Sequence[Entry], version: str) -> list[Entry]:
@@ -169,4 +175,5 @@ def rows_aside(home: Home, refusal: Evidence) -> frozenset[int]:
 def _keeps_back(evidence: Evidence) -> bool:
     if evidence.stage == "drift_response":
         return evidence.inputs.get("response") == "quarantine"
-    return evidence.decision == "rejected" or ROWS_ASIDE in evidence.inputs
+    refused = evidence.decision == "rejected" and HELD not in evidence.inputs
+    return refused or ROWS_ASIDE in evidence.inputs

@@ -17,7 +17,7 @@ from secure_ml.digests import Digest, Json, sha256
 from secure_ml.errors import MalformedError, RejectedError, SecureMLError
 from secure_ml.gates import Evidence, find
 from secure_ml.home import Home, read_file
-from secure_ml.lineage.quarantine_entries import DECISION_STAGE, ROWS_ASIDE, Entry, pair
+from secure_ml.lineage.quarantine_entries import DECISION_STAGE, HELD, ROWS_ASIDE, Entry, pair
 from secure_ml.monitoring.drawings import Bar, Verdict
 from secure_ml.signing.keys import Trust
 
@@ -211,9 +211,9 @@ def gather(places: Sequence[Place], trust: Trust) -> State:
         for model in sorted(path.name for path in folder.glob("*") if path.is_dir()):
             found = {stage: _verified(place, trust, model, stage, troubles) for stage in (*_STAGES, DECISION_STAGE)}
             evidence = [item for stage in _STAGES for item in found[stage]]
-            held = {entry.refusal.cause: entry for entry in pair(evidence, found[DECISION_STAGE])}
+            held: dict[str, Entry] = {entry.refusal.cause: entry for entry in pair(evidence, found[DECISION_STAGE])}
             validations += [
-                Validation(place.name, item, held.get(item.cause))
+                Validation(place.name, item, held.get(item.inputs.get(HELD, item.cause)))
                 for item in evidence
                 if item.stage == "validated_dataset" or item.decision == "rejected"
             ]

@@ -21,7 +21,7 @@ from secure_ml.digests import Digest, Json, digest_of, parse_digest, sha256
 from secure_ml.errors import RejectedError
 from secure_ml.gates import Evidence, find, read_subjects, record, require
 from secure_ml.installation import Installation
-from secure_ml.lineage.quarantine_entries import ROWS_ASIDE, hold
+from secure_ml.lineage.quarantine_entries import HELD, ROWS_ASIDE, hold
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import BATCH_FILE, dataset_folder, taken_in
 
@@ -70,12 +70,13 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
     if known is None:
         sifted = judge(model, installation.policy, content, batch, held.rows)
         report, kept = sifted.report, sifted.kept
-        if kept is not None and held.against:
-            raise RejectedError(f"{model.name}/validated_dataset of batch {batch}: {held.against}")
-        aside = sifted.aside.height if kept is not None else 0
         reasons = _reasons(report) if kept is None else []
+        aside = sifted.aside.height if kept is not None else 0
+        if kept is not None and held.against:  # no new entry: the one that holds it is to be decided about
+            kept, aside, reasons = None, 0, [held.against]
+            inputs[HELD] = held.by
         files: dict[str, bytes] = {}
-        if kept is None or aside:
+        if aside or (kept is None and HELD not in inputs):
             document = {
                 "model": model.name,
                 "stage": "validated_dataset",

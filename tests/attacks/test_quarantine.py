@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +15,17 @@ from secure_ml.errors import RejectedError, SecureMLError
 from secure_ml.gates import Evidence, history, latest, read_subjects, record, trace
 from secure_ml.installation import Installation
 from secure_ml.lineage.quarantine_entries import DECISION_STAGE, entries
+from secure_ml.models.heart_disease import model as heart_disease
 from secure_ml.signing.envelope import sign_statement, verify_statement
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset, dataset_folder
 from secure_ml.stages.quarantine_decision import discard, release
+from secure_ml.stages.release import release as promote
+from secure_ml.stages.signed_model import signed_model
+from secure_ml.stages.trained_model import trained_model
+from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import examine, validated_dataset
-from tests.guarded import guarded_model, put_batch
+from tests.guarded import guarded_model, load, put_batch
 from tests.support import environment_in
 
 ROWS = [(1.5, 2.5, 1), (20, 0.5, 0), (3.25, -1, 1), (4, 0, 0)]
@@ -64,9 +70,12 @@ def test_a_changed_contract_alone_takes_nothing_out_of_quarantine(
     """Without the hold the attack works: the contract accepts the very bytes that were refused."""
     _, sifted = examine(installation, wide, "first")
     assert sifted.report.accepted
-    with pytest.raises(RejectedError, match="it is in quarantine since contract"):
+    with pytest.raises(RejectedError, match=r"since contract .* refused the same bytes"):
         validated_dataset(installation, wide, "first")
-    assert len(history(installation.home, installation.trust, wide.name, "validated_dataset")) == 1
+    found = history(installation.home, installation.trust, wide.name, "validated_dataset")
+    assert [item.decision for item in found] == ["rejected", "rejected"]
+    (entry,) = entries(installation.home, installation.trust, wide.name)
+    assert entry.refusal == refused, "what is held makes no entry of its own"
 
 
 def test_the_same_bytes_under_another_name_are_held_too(
@@ -74,7 +83,7 @@ def test_the_same_bytes_under_another_name_are_held_too(
 ) -> None:
     put_batch(installation.home.inbox / wide.name, "second", ROWS)
     dataset(installation, wide, "second")
-    with pytest.raises(RejectedError, match="it is in quarantine since contract"):
+    with pytest.raises(RejectedError, match=r"since contract .* refused the same bytes"):
         validated_dataset(installation, wide, "second")
 
 
@@ -174,7 +183,7 @@ def test_a_good_decision_about_something_else_releases_nothing(
         inputs={**refused.inputs, "action": "release", "by": "ada", "why": WHY, "refusal:0": "0" * 64},
         facts={},
     )
-    with pytest.raises(RejectedError, match="it is in quarantine since contract"):
+    with pytest.raises(RejectedError, match=r"since contract .* refused the same bytes"):
         validated_dataset(installation, wide, "first")
     other.path.rename(other.path.with_name(f"{refused.cause}.json"))
     with pytest.raises(RejectedError, match="put here under another name"):
@@ -189,7 +198,7 @@ def test_what_the_adversary_writes_into_the_quarantine_folder_counts_for_nothing
     (entry,) = entries(installation.home, installation.trust, wide.name)
     assert entry.state == "open"
     assert entry.refusal.reasons == ("x: 1 of 4 rows above 10",)
-    with pytest.raises(RejectedError, match="it is in quarantine since contract"):
+    with pytest.raises(RejectedError, match=r"since contract .* refused the same bytes"):
         validated_dataset(installation, wide, "first")
 
 
@@ -199,7 +208,7 @@ def test_a_discarded_batch_is_released_by_no_contract(
     discard(installation, wide, refused.cause, by="ada", why="a test export")
     with pytest.raises(RejectedError, match="was discarded already, by ada"):
         release(installation, wide, refused.cause, by="eve", why="please")
-    with pytest.raises(RejectedError, match="a discarded version never goes on"):
+    with pytest.raises(RejectedError, match="discarded, never to go on"):
         validated_dataset(installation, wide, "first")
 
 
@@ -213,3 +222,46 @@ def test_changed_rows_that_were_kept_aside_are_named(installation: Installation,
     rows.write_text(rows.read_text().splitlines()[0] + "\n")
     with pytest.raises(RejectedError, match=r"failing_rows\.csv: changed"):
         validated_dataset(installation, guarded_model(tmp_path / "models", highest=30, keeps="rows"), "first")
+
+
+def edited_heart_disease(folder: Path) -> GuardedModel:
+    """Return heart_disease after an edit that takes cholesterol of 0 and a missing blood sugar for measured."""
+    source = Path(inspect.getfile(heart_disease.trainer))
+    text = source.read_text()
+    for old, new in (
+        ("pa.Check.in_range(50, 1000)", "pa.Check.in_range(0, 1000)"),
+        ('"fbs": _measured(', '"fbs": _optional('),
+        ("Path(__file__).parent", f"Path({str(source.parent)!r})"),
+    ):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    path = folder / "edited.py"
+    path.write_text(text)
+    return load(path)
+
+
+def test_no_model_is_released_on_a_quarantined_batch_whose_decision_is_gone_or_forged(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """From the data to the release of a model, through a decision of quarantine."""
+    dataset(installation, heart_disease, "switzerland")
+    with pytest.raises(RejectedError, match="chol: 123 of 123 rows below 50"):
+        validated_dataset(installation, heart_disease, "switzerland")
+    refused = latest(installation.home, installation.trust, heart_disease.name, "validated_dataset")
+    edited = edited_heart_disease(tmp_path)
+    decision = release(installation, edited, refused.cause, by="ada", why="the laboratory writes 0 for not measured")
+    dataset(installation, edited, "cleveland")
+    validated_dataset(installation, edited, "cleveland")
+    for stage in (training_set, trained_model, signed_model):
+        evidence = stage(installation, edited)
+    good = decision.path.read_bytes()
+    decision.path.write_bytes(forged(good))
+    with pytest.raises(RejectedError, match=f"{decision.path.name}.*the signature does not hold"):
+        promote(installation, edited)
+    decision.path.unlink()
+    with pytest.raises(RejectedError, match="rests on evidence of quarantine_decision that is no longer there"):
+        promote(installation, edited)
+    decision.path.write_bytes(good)
+    assert promote(installation, edited)[1].number == 1
+    steps = [step.stage for step in trace(installation.home, installation.trust, evidence)]
+    assert steps.count("quarantine_decision") == 1

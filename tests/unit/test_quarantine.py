@@ -17,6 +17,7 @@ from secure_ml.gates import Evidence, history, latest, record
 from secure_ml.installation import Installation
 from secure_ml.lineage.quarantine_entries import DECISION_STAGE, entries
 from secure_ml.spec import GuardedModel
+from secure_ml.stages.arrival import arrivals
 from secure_ml.stages.dataset import dataset, dataset_folder
 from secure_ml.stages.quarantine_decision import discard, release
 from secure_ml.stages.validated_dataset import TABLE_FILE, validated_dataset
@@ -102,6 +103,21 @@ def test_a_release_of_what_has_a_newer_version_is_refused(installation: Installa
     take_in(installation, wide, ROWS[:1])
     with pytest.raises(RejectedError, match="has a newer version"):
         release(installation, wide, refused.cause, by="ada", why=WHY)
+
+
+def test_what_is_held_is_decided_on_once_and_can_be_released_after(installation: Installation, models: Path) -> None:
+    """The sensor asks for evidence of its cause: a batch that is held must have some, or it would run for ever."""
+    refused = refuse(installation, guarded_model(models))
+    wide = guarded_model(models, highest=100)
+    (arrival,) = arrivals(installation, wide)
+    with pytest.raises(RejectedError, match=f"in quarantine .{refused.cause[:12]}"):
+        validated_dataset(installation, wide, "first")
+    assert arrivals(installation, wide) == []
+    release(installation, wide, refused.cause, by="ada", why=WHY)
+    assert arrivals(installation, wide) == []
+    newest = latest(installation.home, installation.trust, wide.name, "validated_dataset")
+    assert newest.decision == "accepted"
+    assert newest.cause != arrival.cause
 
 
 def test_the_same_decision_is_made_once(installation: Installation, models: Path) -> None:
@@ -242,7 +258,7 @@ def test_rows_that_were_kept_aside_hold_the_batch_where_whole_batches_are_quaran
     first = guarded_model(models, keeps="rows")
     take_in(installation, first)
     validated_dataset(installation, first, "first")
-    with pytest.raises(RejectedError, match="2 rows of it are in quarantine"):
+    with pytest.raises(RejectedError, match="2 of its rows are in quarantine"):
         validated_dataset(installation, guarded_model(models, highest=100), "first")
 
 
