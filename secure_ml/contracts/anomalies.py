@@ -12,6 +12,7 @@ fails is not said again, and in fewer than 30 rows a share is no evidence.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -123,28 +124,29 @@ def load_reference(
 
 
 def _settings(schema: Any, name: str) -> Mapping[str, Any]:
-    settings: Mapping[str, Any] = (schema.columns[name].metadata or {}).get(METADATA_KEY, {})
-    return settings
+    """Return the metadata of a column; a name that is not declared may match a pattern that is."""
+    patterns = (column for pattern, column in schema.columns.items() if column.regex and re.fullmatch(pattern, name))
+    column = schema.columns.get(name) or next(patterns, None)
+    return (column.metadata or {}).get(METADATA_KEY, {}) if column is not None else {}
 
 
 def _profile(schema: Any, bound: Bound, names: Sequence[str]) -> Profile:
     columns = [bound.table[bound.keys.get(name, name)].name(name) for name in names]
-    personal = [name for name in names if name in schema.columns and _settings(schema, name).get("personal")]
+    personal = [name for name in names if _settings(schema, name).get("personal")]
     return profile_table(bound.table.select(columns), personal=personal)
 
 
 def _distances(
     schema: Any, rules: Rules, bound: Bound, reference: Profile, code: Comparator, rows: int
 ) -> Iterator[Finding]:
-    here = {column.name for column in bound.declared}
-    asked = {name: _settings(schema, name).get(code) for name in schema.columns if name in here}
+    asked = {column.name: _settings(schema, column.name).get(code) for column in bound.declared}
     bounds = {name: float(value) for name, value in asked.items() if value is not None}
     if not bounds:
         return
     current = _profile(schema, bound, list(bounds))
     measured = {(found.column, found.measure): found for found in compare_profiles(reference, current)}
     for name, bound_ in bounds.items():
-        measure: Measure = "l_infinity" if _is_category(rules, bound, name) else "jensen_shannon"
+        measure: Measure = "l_infinity" if _is_category(bound, name) else "jensen_shannon"
         distance = measured.get((name, measure))
         said = _too_far(distance, measure, bound_, _REFERENCES[code])
         if said is not None:
@@ -152,9 +154,10 @@ def _distances(
             yield Finding(name, f"{code}({measure}, {bound_:g})", rows, rows, tier, f"{name}: {said}", code, "compiled")
 
 
-def _is_category(rules: Rules, bound: Bound, name: str) -> bool:
-    text = str(bound.cells[name].dtype).split("(")[0] in ("String", "Categorical", "Enum", "Boolean")
-    return text or any(rule.kind == "isin" for rule in rules.of(name))
+def _is_category(bound: Bound, name: str) -> bool:
+    dtype = bound.cells[name].dtype if name in bound.cells else bound.dtypes[name]
+    text = str(dtype.base_type()) in ("String", "Categorical", "Enum", "Boolean")
+    return text or any(rule.kind == "isin" and rule.column == name for rule in bound.rules)
 
 
 def _too_far(distance: Distance | None, measure: str, bound: float, reference: str) -> str | None:
@@ -189,7 +192,7 @@ def _slice(
         divided = by.expression(_columns(bound))
         rows = bound.table.filter(divided.isnull() if value is None else divided == value)
         report, _ = run_rules(rows.select(*bound.dtypes), inner, environment=environment, part_of=table)
-        shown = _label(rules, slice_, value)
+        shown = _label(bound, slice_, value)
         label = f"{by.name}, part {number}" if shown is None else f"{by.name}={shown}"
         for finding in report.findings:
             if (finding.column, finding.rule) not in known:
@@ -200,7 +203,7 @@ def _slice(
 def _by_column(schema: Any, bound: Bound, name: str) -> Slice:
     if name not in bound.cells and name not in bound.dtypes:
         raise PreconditionError("slice: no such column in the table")
-    if name in schema.columns and _settings(schema, name).get("personal"):
+    if _settings(schema, name).get("personal"):
         raise PreconditionError("slice: the column is personal, and its values would stand in findings")
     return Slice(name, lambda columns: columns[name])
 
@@ -209,12 +212,13 @@ def _columns(bound: Bound) -> dict[str, ibis.Value]:
     return {name: bound.table[bound.keys.get(name, name)] for name in bound.names}
 
 
-def _label(rules: Rules, slice_: str | Slice, value: Any) -> str | None:
+def _label(bound: Bound, slice_: str | Slice, value: Any) -> str | None:
     """Name a slice by its value only where that tells nothing of the data: the contract has it, or it is a boolean."""
     if value is None:
         return "missing"
     if isinstance(value, bool):
         return str(value).lower()
-    name = slice_ if isinstance(slice_, str) else None
-    domain = [rule.parameters["allowed_values"] for rule in rules.of(name) if rule.kind == "isin"] if name else []
-    return repr(value) if any(value in values for values in domain) else None
+    domains = [
+        rule.parameters["allowed_values"] for rule in bound.rules if (rule.kind, rule.column) == ("isin", slice_)
+    ]
+    return repr(value) if any(value in values for values in domains) else None

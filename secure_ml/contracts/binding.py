@@ -106,15 +106,14 @@ def bind(
     base, cells, keys = _computed(table, cells, free)
     left: list[Rule] = []
     for rule in kept:
-        if rule.kind == "column_present":
+        if rule.kind == "column_present" or rule.column in whole:
             continue
         if rule.kind == "type" and not text:
             shape += _wrong_type(rule, here, dtypes, rules.pandas)
             continue
         if rule.kind == "type" and cells[str(rule.column)].wrong is None:
             continue
-        if rule.column not in whole:
-            left.append(rule)
+        left.append(rule)
     names = tuple(column.name for column in here) if rules.strict == "filter" else tuple(dtypes)
     return Bound(base, cells, tuple(left), tuple(here), whole, tuple(shape), names, dict(dtypes), keys, free)
 

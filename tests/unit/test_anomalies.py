@@ -25,6 +25,7 @@ from secure_ml.contracts.findings import Report
 from secure_ml.contracts.profile import Profile, render
 from secure_ml.contracts.tables import open_table, table_of
 from secure_ml.errors import MalformedError, PreconditionError
+from tests.unit.test_build_reports import check_junit, check_sarif
 
 KINDS = ["Cash", "Card", "Dispute"]
 
@@ -110,6 +111,22 @@ def test_what_cannot_be_compared_is_a_finding_and_no_silent_pass(before: pl.Data
     report = find(pl.DataFrame({"x": [1.0]}), schema, previous=profile(before, loose))
     assert said(report) == [("drift", "x", "block")]
     assert "cannot be compared" in report.findings[0].sentence
+
+
+def test_a_threshold_of_a_pattern_holds_for_each_column_that_matches() -> None:
+    settings = {"secure_ml": {"drift": 0.1}}
+    schema = pa.DataFrameSchema({"^kind_.*$": pa.Column(pl.String, regex=True, metadata=settings)}, strict=True)
+    frame = paid(50, 50).select(kind_a="kind", kind_b="kind")
+    report = find(frame.with_columns(kind_b=pl.lit("Cash")), schema, previous=profile(frame, schema))
+    assert said(report) == [("drift", "kind_b", "block")]
+
+
+def test_a_column_that_pandera_has_to_cast_is_compared_or_said_not_to_be() -> None:
+    settings = {"secure_ml": {"drift": 0.1}}
+    schema = pa.DataFrameSchema({"x": pa.Column(pl.Int64, coerce=True, metadata=settings)})
+    before = profile(pl.DataFrame({"x": [1, 2, 3]}), schema)
+    report = find(pl.DataFrame({"x": ["1", "2", "3"]}), schema, previous=before)
+    assert said(report) == [("drift", "x", "block")]
 
 
 def test_a_column_without_a_threshold_takes_no_part() -> None:
@@ -341,6 +358,17 @@ def test_infer_contract_keeps_values_of_a_personal_column_out(files: Path, capsy
     code, source = run(capsys, "infer-contract", files / "before.csv", "--personal", "kind", "--json")
     assert code == 0
     assert "Cash" not in json.loads(source)["contract"]
+
+
+def test_validate_writes_reports_for_a_build(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paid(50, 50).with_columns(kind=pl.lit("Cheque")).write_parquet(files / "bad.parquet")
+    written = ("--junit", files / "report.xml", "--sarif", files / "report.sarif")
+    assert run(capsys, "validate", files / "contract.py", files / "bad.parquet", *written)[0] == 1
+    root = check_junit((files / "report.xml").read_bytes())
+    assert [failure.attrib["type"] for failure in root.iter("failure")] == ["rejected", "unexpected_value"]
+    (result,) = check_sarif((files / "report.sarif").read_bytes())["runs"][0]["results"]
+    assert result["ruleId"] == "unexpected_value"
+    assert b"Cheque" not in (files / "report.xml").read_bytes() + (files / "report.sarif").read_bytes()
 
 
 def test_contract_diff_says_what_changed_and_fails_where_it_is_stricter(

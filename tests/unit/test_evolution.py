@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandera.errors import SchemaErrors
+from pandera.pandas import Column as PandasColumn
+from pandera.pandas import DataFrameSchema as pandas_schema  # noqa: N813 - called like one here
 
 from secure_ml.contracts.checks import (
     distinct_at_least,
@@ -154,6 +156,17 @@ def test_incompatible_changes_stand_first() -> None:
     old = pa.DataFrameSchema({"x": pa.Column(pl.Int64, nullable=True), "y": pa.Column(pl.Int64, C.ge(1))})
     new = pa.DataFrameSchema({"x": pa.Column(pl.Int64), "y": pa.Column(pl.String)})
     assert [change.kind for change in diff_contracts(old, new)] == ["incompatible", "stricter", "looser"]
+
+
+def test_a_model_class_and_a_schema_for_pandas_are_compared_like_any_other() -> None:
+    class Model(pa.DataFrameModel):
+        x: int = pa.Field(ge=0, le=9)
+
+    pandas = pandas_schema({"x": PandasColumn("int64", [C.in_range(0, 9)])})
+    assert diff_contracts(Model, one(C.in_range(0, 9))) == diff_contracts(pandas, one(C.in_range(0, 9))) == ()
+    assert [change.kind for change in diff_contracts(Model, pandas_schema({"x": PandasColumn("int64", [])}))] == [
+        "looser"
+    ]
 
 
 def test_a_hostile_column_name_is_shown_escaped() -> None:
