@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_FAILING_ROWS", "failing_rows"]
 
 MAX_FAILING_ROWS = 1000
+_MAX_CELL = 1000
 
 
 def failing_rows(
@@ -35,7 +36,7 @@ def failing_rows(
         judged: What pandera found.
 
     Returns:
-        Row number counted from 1, reasons, and each cell as text, in the order of the rows.
+        Row number counted from 1, reasons, and each cell as text, its first 1,000 characters, in the order of the rows.
     """
     import ibis
     import polars as pl
@@ -86,12 +87,11 @@ def _cell_names(bound: Bound) -> list[tuple[str, str]]:
 def _fetch(bound: Bound, table: Any, row: str, flags: list[str]) -> list[dict[str, Any]]:
     import ibis
 
-    first = table.order_by(row).limit(MAX_FAILING_ROWS)
-    shown = {
-        name: ibis.null("string") if dtype.is_nested() else first[name].cast("string")
+    shown = {  # cut before the rows are put in order: what is kept in memory is small
+        name: ibis.null("string") if dtype.is_nested() else table[name].cast("string").left(_MAX_CELL)
         for name, dtype in bound.dtypes.items()
     }
-    return fetch(first.select(row, *flags, **shown))
+    return fetch(table.select(row, *flags, **shown).order_by(row).limit(MAX_FAILING_ROWS))
 
 
 def _repeated(bound: Bound, numbered: Any, row: str, item: Repeated) -> Any:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 import weakref
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from secure_ml.contracts.text_files import MAX_COLUMNS, column_names, inspect_text, refuse_names
-from secure_ml.errors import MalformedError, SecureMLError
+from secure_ml.errors import MalformedError, PreconditionError, SecureMLError
 from secure_ml.home import open_file
 
 if TYPE_CHECKING:
@@ -30,6 +32,11 @@ _MEMORY = "600MB"
 _MAX_SPILL = "50GB"
 _NAME = "batch"
 _MAX_RATIO = 1000
+_LIMIT_S = 60.0
+_LEAST_BYTES_PER_S = 2 << 20
+_MAX_FRAME_BYTES = 2 << 30
+_HEADROOM_BYTES = 2 << 30
+_ONE_AT_A_TIME = threading.Lock()
 _FREE_CELLS = 1 << 30
 
 Kind = Literal["Parquet", "Arrow", "JSON lines", "CSV"]
@@ -56,11 +63,13 @@ class _Opened:
         where: What to call the file in an error.
         text: Whether all columns are text that is yet to be typed.
         dtypes: The columns as Polars would read them, None where the engine's own types say all.
+        limit_s: A query that takes longer is given up.
     """
 
     where: str
     text: bool
     dtypes: Mapping[str, pl.DataType] | None = None
+    limit_s: float = _LIMIT_S
 
 
 def open_table(path: Path, *, columns: Sequence[str] | None = None, null: Collection[str] = ("",)) -> ibis.Table:
@@ -87,7 +96,8 @@ def open_table(path: Path, *, columns: Sequence[str] | None = None, null: Collec
     except BaseException:
         stream.close()
         raise
-    return _as_table(con, given, stream)
+    limit_s = _LIMIT_S + os.fstat(stream.fileno()).st_size / _LEAST_BYTES_PER_S
+    return _as_table(con, replace(given, limit_s=limit_s), stream)
 
 
 def table_of(frame: pl.DataFrame, *, where: str = "table", text: bool = False) -> ibis.Table:
@@ -166,15 +176,28 @@ def fetch_polars(table: ibis.Table, columns: Mapping[str, tuple[str, pl.DataType
 
     Raises:
         MalformedError: The file cannot be read to its end, or needs more memory than the engine may take.
+        PreconditionError: The columns do not fit into memory.
     """
     import duckdb
     import polars as pl
 
+    texts = {
+        f"c{index}": table[key].length().sum()
+        for index, (key, _) in enumerate(columns.values())
+        if table[key].type().is_string()
+    }
+    (sizes,) = fetch(table.aggregate(rows=table.count(), **texts))
+    needed = int(sizes.pop("rows")) * 16 * len(columns) + sum(int(size or 0) for size in sizes.values())
+    if needed > _MAX_FRAME_BYTES:
+        raise PreconditionError(
+            f"{', '.join(columns)}: a rule that is not compiled would read {needed >> 20} MiB into memory, at most "
+            f"{_MAX_FRAME_BYTES >> 20} are; write it as a rule that compiles"
+        )
     picked = table.select(
         **{f"c{index}": _portable(table[key], dtype) for index, (key, dtype) in enumerate(columns.values())}
     )
     try:
-        frame = pl.from_arrow(_arrow_table(picked))
+        frame = pl.from_arrow(_arrow_table(picked, 3 * needed))
     except duckdb.Error as error:
         raise said(error, where_of(picked)) from None
     return pl.DataFrame(frame).select(
@@ -185,12 +208,40 @@ def fetch_polars(table: ibis.Table, columns: Mapping[str, tuple[str, pl.DataType
     )
 
 
-def _arrow_table(expression: ibis.Table) -> Any:
+def _arrow_table(expression: ibis.Table, result_bytes: int = 0) -> Any:
     """Run a query; DuckDB's own result is taken as it stands, where ibis would turn times into text."""
     backend = expression.get_backend()
-    if backend.name == "duckdb":
-        return backend.con.sql(backend.compile(expression)).to_arrow_table()
-    return expression.to_pyarrow()
+    if backend.name != "duckdb":
+        return expression.to_pyarrow()
+    known = getattr(backend, "_secure_ml", None)
+    watch = threading.Timer(known[0].limit_s if known else _LIMIT_S, backend.con.interrupt)
+    with _bounded_memory(_HEADROOM_BYTES + result_bytes):
+        watch.start()
+        try:
+            return backend.con.sql(backend.compile(expression)).to_arrow_table()
+        finally:
+            watch.cancel()
+            watch.join()
+
+
+@contextmanager
+def _bounded_memory(headroom_bytes: int) -> Iterator[None]:
+    """Bound what the process may allocate: the engine's own limit leaves out the strings that a reader decodes.
+
+    A dictionary of one cell of 10 MB, referred to by 2,000 rows, is 20 GB in the engine's hands and 6 kB in a file.
+    """
+    import resource
+
+    with _ONE_AT_A_TIME:
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        bound = used + headroom_bytes
+        bound = bound if soft == resource.RLIM_INFINITY else min(bound, soft)
+        resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _portable(value: Any, dtype: pl.DataType) -> Any:
@@ -224,6 +275,8 @@ def said(error: Exception, where: str) -> SecureMLError:
     text = str(error)
     if isinstance(error, duckdb.OutOfMemoryException) or text.startswith("Out of Memory Error"):
         return MalformedError(f"{where}: needs more than {_MEMORY} of memory to be read; split the file")
+    if isinstance(error, duckdb.InterruptException):
+        return MalformedError(f"{where}: takes longer than a file of its size may; a bomb is not read")
     line = re.search(r"CSV Error on Line: (\d+)", text)
     at = f", line {line[1]}" if line else ""
     width = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", text)
@@ -233,7 +286,8 @@ def said(error: Exception, where: str) -> SecureMLError:
         return MalformedError(f"{where}{at}: expected CSV, found a quote that does not close or is out of place")
     if "Maximum line size" in text:
         return MalformedError(f"{where}{at}: a line that is too long")
-    return MalformedError(f"{where}{at}: cannot be read to its end ({type(error).__name__}); send the whole file again")
+    said = "is damaged, or holds what no table can hold"
+    return MalformedError(f"{where}{at}: cannot be read to its end, it {said} ({type(error).__name__})")
 
 
 def _connect(path: str | None) -> duckdb.DuckDBPyConnection:
@@ -250,6 +304,8 @@ def _connect(path: str | None) -> duckdb.DuckDBPyConnection:
             "memory_limit": _MEMORY,
             "max_temp_directory_size": _MAX_SPILL,
             "temp_directory": folder,
+            # What a hostile file says of its own figures must not decide how it is read.
+            "disabled_optimizers": "statistics_propagation,compressed_materialization",
             "threads": str(len(os.sched_getaffinity(0))),
         },
     )
@@ -372,8 +428,7 @@ def _csv(
     refuse_names(names, where)
     source = _quote(f"/proc/self/fd/{stream.fileno()}")
     shape = ", ".join(f"{_quote(f'c{index}')}: 'VARCHAR'" for index in range(len(names)))
-    missing = ", ".join(_quote(text.strip()) for text in null)
-    cells = ", ".join(f"{_cell(f'c{index}', missing)} AS {_identifier(name)}" for index, name in enumerate(names))
+    cells = ", ".join(f"{_cell(f'c{index}', null)} AS {_identifier(name)}" for index, name in enumerate(names))
     try:
         con.execute(
             f"CREATE VIEW {_NAME} AS SELECT {cells} FROM read_csv({source}, "  # noqa: S608 - all names are quoted
@@ -382,14 +437,21 @@ def _csv(
             "null_padding=false, ignore_errors=false, max_line_size=2097152, "
             "nullstr='', allow_quoted_nulls=false)"
         )
+        if not con.execute(f"SELECT 1 FROM {_NAME} LIMIT 1").fetchall():  # noqa: S608 - a name of ours
+            raise MalformedError(f"{where}: no rows, expected at least one after the line of column names")
     except duckdb.Error as error:
         raise said(error, where) from None
     return _Opened(where, text=True)
 
 
-def _cell(name: str, missing: str) -> str:
-    stripped = f"trim(coalesce({name}, ''), {_SPACE})"
-    return f"CASE WHEN {stripped} IN ({missing}) THEN NULL ELSE {stripped} END" if missing else stripped
+def _cell(name: str, null: Collection[str]) -> str:
+    """Return a cell of a CSV file as SQL: stripped, null where it stands for a missing value."""
+    stripped = f"trim({name}, {_SPACE})"
+    missing = {text.strip() for text in null}
+    cell = stripped if "" in missing else f"coalesce({stripped}, '')"  # the reader gives null for an empty cell
+    for text in sorted(missing):
+        cell = f"nullif({cell}, {_quote(text)})"
+    return cell
 
 
 _SPACE = "E' \\t\\r\\n\\f\\v'"
