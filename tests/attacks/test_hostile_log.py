@@ -257,3 +257,23 @@ def test_a_model_that_fails_is_answered_and_logs_nothing(place: Installation) ->
         asyncio.run(ask())
     writer.close()
     assert read_unsealed(path, 0, 1) == []
+
+
+def test_personal_columns_are_shown_only_to_who_asks_for_them(ready: dict[str, str], place: Installation) -> None:
+    writer = LogWriter(place.home.log / model.name / f"{Ids().make()}.sqlite")
+    (record,) = records(place, 1)
+    personal = dataclasses.replace(record, request_id="s3cret-id", input=(77.125, *record.input[1:]))
+    writer.append([personal]).result(timeout=30)
+    writer.close()
+
+    def shown(*more: str) -> str:
+        command = [sys.executable, "-m", "secure_ml.cli", "log", model.name, "--last", "1", *more]
+        done = subprocess.run(command, env={**os.environ, **ready}, capture_output=True, text=True, check=True)
+        assert record.id in done.stdout
+        return done.stdout
+
+    for form in ((), ("--json",)):
+        assert "s3cret-id" not in shown(*form)
+        assert "77.125" not in shown(*form)
+        assert "s3cret-id" in shown("--with-personal-columns", *form)
+        assert "77.125" in shown("--with-personal-columns", *form)
