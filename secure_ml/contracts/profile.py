@@ -323,9 +323,10 @@ def _require_consistent(column: ColumnProfile, rows: int) -> None:
         raise ValueError("a value is of another type than its column")
     weights = sketch.weights if sketch is not None else ()
     shares = [*tally.counts, *weights]
+    ends = (min(tally.values, default=None), max(tally.values, default=None))
     holds = (
         rows == column.count + column.missing <= _LARGEST_COUNT,
-        all(count >= 0 for count in counts),
+        all(0 <= count <= rows for count in counts),
         number is not int or all(-(1 << 63) <= value < 1 << 64 for value in held),  # type: ignore[operator]
         number is not str or all(len(str(value)) <= LONGEST_VALUE for value in held),
         all(share > 0 for share in shares),
@@ -335,16 +336,25 @@ def _require_consistent(column: ColumnProfile, rows: int) -> None:
         bare or column.counted is None,
         bare or registers is not None or (tally.error == 0 and sum(tally.counts) == column.finite),
         registers is None or (len(registers) == REGISTERS and max(registers) <= HIGHEST_RANK),
+        registers is not None or moments is None or ends == (moments.minimum, moments.maximum),
         sum(tally.counts) <= column.finite,
         (moments is not None) == numeric,
         moments is None or (moments.count == column.finite and moments.minimum <= moments.maximum),
         (sketch is not None) == (numeric and registers is not None),
         sketch is None or (sum(weights) == column.finite and len(weights) == len(sketch.points)),
-        sketch is None or (sketch.error >= 0 and all(a < b for a, b in pairwise(sketch.points))),
+        sketch is None or (0 <= sketch.error <= column.finite and all(a < b for a, b in pairwise(sketch.points))),
         (column.first is None) == (column.last is None) == (bare or column.kind != "text" or not column.count),
         all(len(text or "") <= LONGEST_VALUE for text in (column.first, column.last)),
         all(
-            part.count <= column.count and part.minimum <= part.maximum and (part.squares is None or part.squares >= 0)
+            type(limit) is int and 0 <= limit <= _LARGEST_COUNT
+            for part in (column.lengths, column.tokens)
+            if part is not None
+            for limit in (part.minimum, part.maximum)
+        ),
+        all(
+            1 <= part.count <= column.count
+            and part.minimum <= part.maximum
+            and (part.squares is None or part.squares >= 0)
             for part in (moments, column.lengths, column.tokens)
             if part is not None
         ),

@@ -256,7 +256,7 @@ def _tally(values: Iterable[Any], counts: Iterable[int], error: int) -> Tally:
 
 def _sketch(values: Numbers, weights: NDArray[np.int64], error: int, points: int) -> QuantileSketch:
     kept, shares, added = compress(values, weights, points)
-    return QuantileSketch(tuple(kept.tolist()), tuple(shares.tolist()), error + added)
+    return QuantileSketch(tuple(kept.tolist()), tuple(shares.tolist()), min(error + added, int(shares.sum())))
 
 
 def merge_columns(a: ColumnProfile, b: ColumnProfile, size: Size) -> ColumnProfile:
@@ -289,7 +289,8 @@ def merge_columns(a: ColumnProfile, b: ColumnProfile, size: Size) -> ColumnProfi
     if a.kind != "text":
         parts = [part for part in (a.distribution, b.distribution) if part is not None]
         sketch = _merge_sketches(parts, a.dtype, size.points)
-    return replace(merged, tally=_heaviest(tally, size.values), sketch=sketch, registers=registers.tobytes())
+    tally = _heaviest(tally, size.values, merged.finite)
+    return replace(merged, tally=tally, sketch=sketch, registers=registers.tobytes())
 
 
 def shrink(column: ColumnProfile, size: Size) -> ColumnProfile:
@@ -297,7 +298,7 @@ def shrink(column: ColumnProfile, size: Size) -> ColumnProfile:
     if column.registers is None:
         return column
     sketch = column.sketch and _merge_sketches([column.sketch], column.dtype, size.points)
-    return replace(column, tally=_heaviest(column.tally, size.values), sketch=sketch)
+    return replace(column, tally=_heaviest(column.tally, size.values, column.finite), sketch=sketch)
 
 
 def bare(column: ColumnProfile) -> ColumnProfile:
@@ -315,10 +316,11 @@ def bare(column: ColumnProfile) -> ColumnProfile:
     )
 
 
-def _heaviest(tally: Tally, kept: int) -> Tally:
+def _heaviest(tally: Tally, kept: int, finite: int) -> Tally:
     counts = np.array(tally.counts, dtype=np.int64)
     places, left_out = heaviest(counts, kept)
-    return Tally(tuple(tally.values[place] for place in places), tuple(counts[places].tolist()), tally.error + left_out)
+    error = min(tally.error + left_out, finite)
+    return Tally(tuple(tally.values[place] for place in places), tuple(counts[places].tolist()), error)
 
 
 def _registers(column: ColumnProfile) -> bytes:

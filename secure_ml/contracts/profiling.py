@@ -8,6 +8,7 @@ holds for one holds for the other.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +32,7 @@ _ROWS = 1 << 17
 _BYTES = 1 << 26
 _UNIT = 1 << 11
 _UNIT_CELLS = 1 << 23
-_THREADS = 2
+_MAX_THREADS = 8
 
 
 def profile_table(table: ibis.Table, *, personal: Collection[str] = ()) -> Profile:
@@ -61,7 +62,7 @@ def profile_batches(schema: pa.Schema, batches: Iterable[pa.RecordBatch], *, per
         PreconditionError: `personal` names a column that the schema does not have.
     """
     stack: list[tuple[int, Profile]] = []
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(min(_MAX_THREADS, len(os.sched_getaffinity(0)))) as pool:
         for batch in _rebatched(batches, _unit(len(schema))):
             columns = pool.map(profile_array, schema.names, batch.columns)
             level, found = 0, Profile(batch.num_rows, tuple(columns))

@@ -211,6 +211,11 @@ def test_parse_refuses_what_render_does_not_write() -> None:
         changed(registers="AAAA"),
         changed(moments=None),
         changed(personal=True),
+        changed(counted=1),
+        changed(nan=1 << 70, count=(1 << 70) + 3),
+        changed(moments=document["columns"][0]["moments"] | {"maximum": 3}),
+        changed(lengths={"count": 3, "mean": 1.0, "squares": 0.0, "minimum": 1.5, "maximum": 2}),
+        changed(lengths={"count": 3, "mean": 1.0, "squares": 0.0, "minimum": 1, "maximum": 10**400}),
         b"[]",
         b'{"format":"secure-ml profile 1"}',
     ]
