@@ -41,3 +41,5 @@ $(VENV)/installed: requirements.lock pyproject.toml
 lock:
 	$(BIN)/uv pip compile --quiet --no-header --no-annotate --extra serve --extra platform --extra dev --generate-hashes \
 	    --python-version 3.11 $(UPGRADE) -o requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --no-header --no-annotate --extra spark --generate-hashes \
+	    --python-version 3.11 $(UPGRADE) -o tests/conformance/spark.lock pyproject.toml

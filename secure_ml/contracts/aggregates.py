@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.checks import oldest
-from secure_ml.contracts.expressions import Cell, Unportable, inside
+from secure_ml.contracts.expressions import Cell, Unportable, count_where, inside
 from secure_ml.contracts.rules import Rule
 
 if TYPE_CHECKING:
@@ -52,24 +52,24 @@ def aggregate(rule: Rule, bound: Bound) -> Aggregate | None:
         return None
     if rule.column is None:
         raise Unportable("it is not a rule of one column")
-    measures, failed = make(rule, bound.cells[rule.column], bound.table)
+    measures, failed = make(rule, bound.cells[rule.column])
     return Aggregate(rule, said, measures, failed)
 
 
 Made = tuple[dict[str, Any], Callable[[Figures, int], int | None]]
 
 
-def _nulls(rule: Rule, cell: Cell, table: Any) -> Made:
+def _nulls(rule: Rule, cell: Cell) -> Made:
     fraction = rule.parameters["fraction"]
 
     def failed(figures: Figures, rows: int) -> int | None:
         nulls = int(figures["nulls"])
         return nulls if rows and not nulls / rows <= fraction else None
 
-    return {"nulls": table.count(where=cell.missing)}, failed
+    return {"nulls": count_where(cell.missing)}, failed
 
 
-def _value(rule: Rule, cell: Cell, _: Any) -> Made:
+def _value(rule: Rule, cell: Cell) -> Made:
     if not cell.dtype.is_numeric():
         raise Unportable(f"{cell.dtype} has no mean or quantile")
     value = cell.value.cast("float64")
@@ -81,7 +81,7 @@ def _inside(rule: Rule, value: Any) -> bool:
     return value is not None and bool(rule.parameters["low"] <= float(value) <= rule.parameters["high"])
 
 
-def _fresh(rule: Rule, cell: Cell, _: Any) -> Made:
+def _fresh(rule: Rule, cell: Cell) -> Made:
     if not cell.dtype.is_temporal():
         raise Unportable(f"{cell.dtype} is not a time")
 
@@ -96,7 +96,7 @@ def _fresh(rule: Rule, cell: Cell, _: Any) -> Made:
     return {"newest": cell.value.max()}, failed
 
 
-def _share(rule: Rule, cell: Cell, table: Any) -> Made:
+def _share(rule: Rule, cell: Cell) -> Made:
     given = rule.parameters
     if rule.kind == "token_fraction_between":
         if str(cell.dtype) != "String":
@@ -114,10 +114,10 @@ def _share(rule: Rule, cell: Cell, table: Any) -> Made:
             return None if hits / valid <= given["fraction"] else hits
         return None if given["low"] <= hits / valid <= given["high"] else rows
 
-    return {"hits": table.count(where=hit), "valid": table.count(where=cell.value.notnull())}, failed
+    return {"hits": count_where(hit), "valid": cell.value.count()}, failed
 
 
-def _distinct(rule: Rule, cell: Cell, _: Any) -> Made:
+def _distinct(rule: Rule, cell: Cell) -> Made:
     if cell.dtype.is_float() or cell.dtype.is_nested():
         raise Unportable(f"engines do not agree on which values of {cell.dtype} are different")
     least = rule.kind == "distinct_at_least"
@@ -129,23 +129,23 @@ def _distinct(rule: Rule, cell: Cell, _: Any) -> Made:
     return {"distinct": cell.value.nunique()}, failed
 
 
-def _exact_values(rule: Rule, cell: Cell, table: Any) -> Made:
+def _exact_values(rule: Rule, cell: Cell) -> Made:
     expected = list(rule.parameters["values"])
     if not expected or len(expected) > _MAX_EXPECTED:
         raise Unportable(f"it expects none or more than {_MAX_EXPECTED} values")
     if any(value is None or value != value for value in expected):
         raise Unportable("it expects a missing value or NaN")
-    measures = {"outside": table.count(where=~inside(cell, expected))}
-    measures |= {f"has{index}": table.count(where=inside(cell, [value])) for index, value in enumerate(expected)}
+    measures = {f"has{index}": count_where(inside(cell, [value])) for index, value in enumerate(expected)}
+    measures["valid"] = cell.value.count()
 
     def failed(figures: Figures, rows: int) -> int | None:
-        complete = all(figures[f"has{index}"] for index in range(len(expected)))
-        return None if complete and not figures["outside"] else rows
+        counts = [int(figures[f"has{index}"]) for index in range(len(expected))]
+        return None if all(counts) and sum(counts) == int(figures["valid"]) else rows
 
     return measures, failed
 
 
-_MAKERS: dict[str, Callable[[Rule, Cell, Any], Made]] = {
+_MAKERS: dict[str, Callable[[Rule, Cell], Made]] = {
     "null_fraction_at_most": _nulls,
     "mean_between": _value,
     "quantile_between": _value,

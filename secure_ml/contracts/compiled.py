@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.aggregates import Aggregate, aggregate
 from secure_ml.contracts.binding import Bound, bind
-from secure_ml.contracts.expressions import Part, Unportable, compare_columns, failing_parts
+from secure_ml.contracts.expressions import Part, Unportable, compare_columns, count_where, failing_parts
 from secure_ml.contracts.failing import failing_rows
 from secure_ml.contracts.falling_back import Judged, judge_check, judge_column
 from secure_ml.contracts.findings import Fallback, Finding, Report
@@ -85,7 +85,7 @@ def run_rules(
         fails = item.parts[0].fails
         for part in item.parts[1:]:
             fails = fails | part.fails
-        measures[f"c{index}"] = bound.table.count(where=fails)
+        measures[f"c{index}"] = count_where(fails)
     for index, made in enumerate(aggregates):
         measures |= {f"a{index}_{name}": value for name, value in made.measures.items()}
     (values,) = fetch(bound.table.aggregate(**measures))
@@ -136,7 +136,7 @@ def _count_parts(
 ) -> list[Finding]:
     several = [item for item in failed if len(item.parts) > 1]
     measures = {
-        f"p{index}_{part}": bound.table.count(where=item.parts[part].fails)
+        f"p{index}_{part}": count_where(item.parts[part].fails)
         for index, item in enumerate(several)
         for part in range(len(item.parts))
     }

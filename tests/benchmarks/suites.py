@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.benchmarks.figures import Figure, Outcome, amount, ratio
 from tests.benchmarks.measuring import Task, Timing, alternate, run_task
-from tests.benchmarks.peers.environments import interpreter
+from tests.environments import interpreter
 
 __all__ = ["SUITES", "Setting"]
 
@@ -54,7 +54,7 @@ def _done(timings: dict[str, Timing | str]) -> tuple[Timing, ...]:
 def _peer(name: str, peer: str, *words: object, most: int) -> Task | str:
     """The task of a peer with an environment of its own, or why there is none."""
     try:
-        python = interpreter(peer)
+        python = interpreter(Path(__file__).parent / "peers" / f"{peer}.lock")
     except RuntimeError as error:
         return str(error)
     return Task(name, _module(f"peers.run_{peer}", *words, python=python), most=most)

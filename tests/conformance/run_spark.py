@@ -1,0 +1,55 @@
+"""Run all cases on a local Spark: `python -m tests.conformance.run_spark FOLDER`, in Spark's own environment.
+
+One session on loopback, one thread, no UI. The last line of standard output is JSON: for each case its findings and
+what did not compile.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import ibis
+from pyspark.sql import SparkSession
+
+from secure_ml.contracts.compiled import check_table
+from tests.conformance.cases import CASES
+from tests.verdicts import of_findings
+
+SETTINGS = {
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",  # a short life: no second compiler
+    "spark.ui.enabled": "false",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.shuffle.partitions": "1",
+}
+
+
+def main(folder: Path) -> None:
+    builder = SparkSession.builder.master("local[1]").appName("conformance")
+    for key, value in SETTINGS.items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    found: dict[str, object] = {}
+    try:
+        engine = ibis.pyspark.connect(session)
+        for number, case in enumerate(CASES):
+            path = folder / f"{number}.parquet"
+            case.frame.write_parquet(path)
+            report = check_table(engine.read_parquet(path), case.schema)
+            verdict = [[*key, failed] for key, failed in of_findings(report.findings).items()]
+            found[case.name] = {
+                "rows": report.rows,
+                "verdict": verdict,
+                "fallbacks": [f"{item.rule}: {item.why}" for item in report.fallbacks],
+            }
+    finally:
+        session.stop()
+    print(json.dumps(found))
+
+
+main(Path(sys.argv[1]))

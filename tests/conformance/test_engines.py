@@ -1,0 +1,108 @@
+"""Every engine finds the same: DuckDB, Spark, pandera on Polars, and the service's rules over NumPy for what they hold.
+
+Spark needs Java (Debian's default-jre-headless) and an environment of its own, made from its lock at the first run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from secure_ml.contracts.compiled import check_table
+from secure_ml.contracts.requests import RequestRules, request_rules
+from secure_ml.contracts.tables import open_table
+from secure_ml.models.heart_disease import model as heart_disease
+from secure_ml.spec import GuardedModel
+from tests.conformance.cases import CASES, Case
+from tests.environments import interpreter
+from tests.verdicts import by_pandera, of_findings
+
+ROOT = Path(__file__).parents[2]
+LOCK = Path(__file__).with_name("spark.lock")
+ROW_RULES = {
+    "greater_than", "greater_than_or_equal_to", "less_than", "less_than_or_equal_to", "in_range", "isin",
+}  # fmt: skip
+each_case = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What Spark finds in all cases."""
+    if shutil.which("java") is None:
+        pytest.skip("no Java here: install Debian's default-jre-headless")
+    folder = tmp_path_factory.mktemp("spark")
+    process = subprocess.run(
+        [interpreter(LOCK), "-m", "tests.conformance.run_spark", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr[-3000:]
+    found: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+    return found
+
+
+@each_case
+def test_pandera_on_polars_finds_what_is_expected(case: Case) -> None:
+    assert by_pandera(case.schema, case.frame) == (case.expected, set())
+
+
+@each_case
+def test_duckdb_finds_what_is_expected(case: Case, tmp_path: Path) -> None:
+    case.frame.write_parquet(tmp_path / "table.parquet")
+    report = check_table(open_table(tmp_path / "table.parquet"), case.schema)
+    assert (report.rows, of_findings(report.findings)) == (case.frame.height, case.expected)
+    assert report.fallbacks == ()
+
+
+@each_case
+def test_spark_finds_what_is_expected(case: Case, spark: dict[str, Any]) -> None:
+    found = spark[case.name]
+    verdict = {(column, rule): failed for column, rule, failed in found["verdict"]}
+    assert (found["rows"], verdict) == (case.frame.height, case.expected)
+    assert found["fallbacks"] == []
+
+
+def _for_requests(case: Case) -> bool:
+    """Whether the case is one column of finite numbers with rules that hold for one row each."""
+    column = case.schema.columns.get("x")
+    return (
+        column is not None
+        and list(case.schema.columns) == ["x"]
+        and case.frame["x"].dtype == pl.Float64
+        and not case.frame["x"].is_infinite().any()
+        and not case.frame["x"].is_nan().any()
+        and not column.unique
+        and {str(check.name) for check in column.checks} <= ROW_RULES
+    )
+
+
+HELD_BY_REQUESTS = [case for case in CASES if _for_requests(case)]
+
+
+def test_the_rules_of_requests_hold_a_part_of_the_cases() -> None:
+    assert len(HELD_BY_REQUESTS) >= 5
+
+
+@pytest.mark.parametrize("case", HELD_BY_REQUESTS, ids=[case.name for case in HELD_BY_REQUESTS])
+def test_the_rules_of_requests_find_what_is_expected(case: Case) -> None:
+    document = request_rules(_with_contract(case))
+    found = RequestRules.parse(document).check(case.frame["x"].to_numpy().astype(np.float64).reshape(-1, 1))
+    assert len(found) == sum(case.expected.values())
+
+
+def _with_contract(case: Case) -> GuardedModel:
+    batches = replace(heart_disease.batches, columns=("x", "y"))
+    return replace(heart_disease, batches=batches, contract=case.schema, features=("x",), label="y")
