@@ -22,9 +22,10 @@ import dagster as dg
 from assets.keys import TRAINED_MODEL, TRAINING_SET, job_name
 from secure_ml.digests import canonical_json, sha256
 from secure_ml.errors import SecureMLError, UnavailableError
-from secure_ml.gates import current_release, latest, read_subjects
+from secure_ml.gates import latest, read_subjects
 from secure_ml.inference_log.sealing import logged_requests
 from secure_ml.installation import Installation
+from secure_ml.releases import current_release
 from secure_ml.spec import GuardedModel, find_model
 from secure_ml.stages.dataset import BATCH_FILE, batch_names, dataset_folder
 from secure_ml.stages.inference_log import sealed_segments

@@ -12,16 +12,10 @@ raises; it never reads a check status, a tag or an unsigned flag. Each step of a
 
 Evidence is named by its **cause**, the digest of everything the stage depends on. The same cause is never done
 twice: a stage that finds evidence of its cause verifies it, and the bytes that it is about, instead.
-
-A **release** is the signed, numbered document that allows one model to serve.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
-import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,36 +23,27 @@ from pathlib import Path
 from typing import Literal
 
 from secure_ml.contracts.policy import Policy
-from secure_ml.digests import Digest, Json, canonical_json, digest_of, parse_digest, parse_json, sha256
-from secure_ml.errors import MalformedError, PreconditionError, RejectedError, UnavailableError
+from secure_ml.digests import Digest, Json, parse_digest, sha256
+from secure_ml.errors import MalformedError, RejectedError, UnavailableError
 from secure_ml.home import Home, read_file
 from secure_ml.signing.envelope import sign_statement, verify_statement
 from secure_ml.signing.keys import Signer, Trust
 
 __all__ = [
-    "SIGNATURE",
     "Evidence",
     "EvidenceRejectedError",
-    "Release",
-    "current_release",
     "find",
     "history",
     "latest",
-    "model_digest",
-    "publish_release",
-    "read_released",
+    "read_exactly",
     "read_subjects",
     "record",
-    "releases",
     "require",
-    "require_anew",
     "require_policy",
     "trace",
 ]
 
-SIGNATURE = "model.sig"
 _MAX_DOCUMENT_BYTES = 16 << 20
-_RELEASE_NAME = re.compile(r"[0-9]{6}\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +168,7 @@ def read_subjects(evidence: Evidence, folder: Path) -> dict[str, bytes]:
     Raises:
         RejectedError: A file was changed or is missing; it is named.
     """
-    return {name: _read_exactly(folder / name, digest) for name, digest in evidence.subjects.items()}
+    return {name: read_exactly(folder / name, digest) for name, digest in evidence.subjects.items()}
 
 
 def record(
@@ -295,7 +280,12 @@ def _read_evidence(path: Path, trust: Trust, model: str, stage: str) -> Evidence
     raise MalformedError(f"{where}: the predicate is not that of evidence")
 
 
-def _read_exactly(path: Path, digest: Digest) -> bytes:
+def read_exactly(path: Path, digest: Digest) -> bytes:
+    """Read one file, once, against its digest.
+
+    Raises:
+        RejectedError: It was changed or is missing; it is named.
+    """
     where = "/".join(path.parts[-3:])
     try:
         content = read_file(path)
@@ -307,221 +297,3 @@ def _read_exactly(path: Path, digest: Digest) -> bytes:
             f"{where}: changed, expected digest {digest[:12]}, found {found[:12]}; restore it from a good copy"
         )
     return content
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """A verified release document. Made by `current_release`, `releases` and `publish_release`, nowhere else.
-
-    Attributes:
-        model: The model's name.
-        number: Counts up from 1; a lower one than was ever seen is refused.
-        model_digest: Digest of the model folder without its signature.
-        files: File name to digest of the whole folder, `model.sig` included.
-        inputs: Name to digest of the evidence that allowed it.
-        document: Digest of the signed document.
-        path: Where the document lies.
-        made_at: When, RFC 3339 in UTC.
-    """
-
-    model: str
-    number: int
-    model_digest: Digest
-    files: Mapping[str, Digest]
-    inputs: Mapping[str, str]
-    document: Digest
-    path: Path
-    made_at: str
-
-
-def releases(home: Home, trust: Trust, model: str) -> list[Release]:
-    """Return all releases of a model, lowest number first, each document verified.
-
-    The trust root remembers the newest, where it can be written. A home without any may start anew, see
-    `require_anew`.
-
-    Raises:
-        RejectedError: A number is missing, or a lower one is the newest than was seen before.
-        SecureMLError: A document does not verify; it is named.
-    """
-    folder = home.releases / model
-    paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    found = [_read_release(path, trust, model) for path in paths]
-    for expected, release in enumerate(found, start=1):
-        if release.number != expected:
-            raise RejectedError(f"releases/{model}: number {expected} is missing; restore it")
-    if found:
-        seen = _check_witness(trust, model, found)
-        if seen is None or seen.number < found[-1].number:
-            with contextlib.suppress(OSError):  # a verifier's trust root may be read-only
-                _write_witness(trust, found[-1])
-    return found
-
-
-def require_anew(trust: Trust, model: str, steps: Iterable[Evidence]) -> None:
-    """Refuse a first release, with no champion to compare with, in a home whose releases were taken away.
-
-    An emptied home starts anew from the data on, so that all evidence is younger than the last release that was seen.
-
-    Raises:
-        RejectedError: A step is older.
-    """
-    seen = _read_witness(trust, model)
-    if seen is not None and any(step.made_at <= seen.made_at for step in steps):
-        raise RejectedError(
-            f"releases/{model}: release {seen.number} was seen before and is gone, and its evidence is still there; "
-            "restore it, or empty the whole home to start anew"
-        )
-
-
-def current_release(home: Home, trust: Trust, model: str) -> Release:
-    """Return the newest release, verified.
-
-    Raises:
-        UnavailableError: Nothing was released yet.
-        SecureMLError: A release document does not verify, or a newer one was seen before.
-    """
-    found = releases(home, trust, model)
-    if not found:
-        _check_witness(trust, model, found)
-        raise UnavailableError(f"{model}: nothing is released; materialize {model}/release first")
-    return found[-1]
-
-
-def publish_release(
-    home: Home,
-    signer: Signer,
-    trust: Trust,
-    *,
-    model: str,
-    number: int,
-    model_digest: Digest,
-    files: Mapping[str, Digest],
-    inputs: Mapping[str, str],
-) -> Release:
-    """Sign and publish release `number`.
-
-    Raises:
-        RejectedError: Another process published this number first; decide again against its release. Or this signer
-            may not sign releases.
-    """
-    trust.key(signer.keyid, "release_document", f"{model}/release")
-    predicate: dict[str, Json] = {
-        "model": model,
-        "number": number,
-        "model_digest": model_digest,
-        "inputs": dict(inputs),
-        "made_at": datetime.now(UTC).isoformat(timespec="microseconds"),
-    }
-    path = home.releases / model / f"{number:06}.json"
-    home.write_file(path, sign_statement("release_document", dict(files), predicate, signer))
-    release = _read_release(path, trust, model)
-    try:
-        _write_witness(trust, release)
-    except OSError as error:
-        raise PreconditionError(
-            f"SECURE_ML_TRUST: release {number} cannot be remembered in {trust.root} ({error.strerror}); "
-            "make it writable for whoever publishes"
-        ) from None
-    return release
-
-
-def read_released(home: Home, trust: Trust, release: Release) -> dict[str, bytes]:
-    """Read the released model's files, once; every byte is verified, and the model's own signature too.
-
-    Raises:
-        RejectedError: A file was changed, is missing or is not signed; it is named.
-    """
-    from secure_ml.signing.model_signature import verify_model
-
-    folder = home.models / release.model / release.model_digest
-    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    extra = sorted(found - release.files.keys())
-    if extra:
-        raise RejectedError(f"{folder.name[:12]}/{extra[0]}: is not part of release {release.number}; remove it")
-    files = {name: _read_exactly(folder / name, digest) for name, digest in release.files.items()}
-    signature = files[SIGNATURE]
-    content = {name: files[name] for name in files if name != SIGNATURE}
-    if model_digest(content) != release.model_digest:
-        raise RejectedError(f"release {release.number} of {release.model}: its files are not those of its model")
-    verify_model(content, signature, trust)
-    return files
-
-
-def model_digest(files: Mapping[str, bytes]) -> Digest:
-    """Return the digest that names a model: over names and digests of its files, without the signature."""
-    return digest_of({name: sha256(content) for name, content in files.items() if name != SIGNATURE})
-
-
-def _read_release(path: Path, trust: Trust, model: str) -> Release:
-    where = f"releases/{model}/{path.name}"
-    if not _RELEASE_NAME.fullmatch(path.name):
-        raise MalformedError(f"{where}: not a release document; remove it")
-    content = read_file(path, max_bytes=_MAX_DOCUMENT_BYTES)
-    files, predicate = verify_statement(content, "release_document", trust, where)
-    match predicate:
-        case {
-            "model": str(of_model),
-            "number": int(number),
-            "model_digest": str(digest),
-            "inputs": dict(inputs),
-            "made_at": str(made_at),
-            **rest,
-        } if not rest and SIGNATURE in files:
-            if (of_model, f"{number:06}.json") != (model, path.name):
-                raise RejectedError(f"{where}: it is another release, put here under another name")
-            return Release(
-                model=model,
-                number=number,
-                model_digest=parse_digest(digest, where),
-                files={name: parse_digest(value, where) for name, value in files.items()},
-                inputs={name: str(value) for name, value in inputs.items()},
-                document=sha256(content),
-                path=path,
-                made_at=made_at,
-            )
-    raise MalformedError(f"{where}: the predicate is not that of a release")
-
-
-@dataclass(frozen=True, slots=True)
-class _Witness:
-    """The newest release that was seen of a model, as the trust root remembers it."""
-
-    number: int
-    document: str
-    made_at: str
-
-
-def _read_witness(trust: Trust, model: str) -> _Witness | None:
-    path = trust.root / "witness" / f"{model}.json"
-    if not path.exists():
-        return None
-    match parse_json(read_file(path, max_bytes=1 << 16), f"trust root: witness of {model}"):
-        case {"number": int(number), "document": str(document), "made_at": str(made_at), **rest} if not rest:
-            return _Witness(number, document, made_at)
-    raise PreconditionError(f"trust root: the witness of {model} is malformed")
-
-
-def _check_witness(trust: Trust, model: str, found: list[Release]) -> _Witness | None:
-    seen = _read_witness(trust, model)
-    if seen is not None and len(found) < seen.number:
-        raise RejectedError(
-            f"releases/{model}: release {seen.number} was seen before and is gone; this home was rolled back "
-            "or emptied; restore it, or empty the whole home to start anew"
-        )
-    if seen is not None and found[seen.number - 1].document != seen.document:
-        raise RejectedError(f"releases/{model}/{seen.number:06}.json: another document than was seen before")
-    return seen
-
-
-def _write_witness(trust: Trust, release: Release) -> None:
-    path = trust.root / "witness" / f"{release.model}.json"
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    fresh = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
-    with fresh.open("wb") as stream:
-        stream.write(
-            canonical_json({"number": release.number, "document": release.document, "made_at": release.made_at})
-        )
-        stream.flush()
-        os.fsync(stream.fileno())
-    fresh.replace(path)

@@ -46,8 +46,9 @@ def _port(text: str) -> int:
 
 
 def _verify(chosen: argparse.Namespace) -> int:
-    from secure_ml.gates import current_release, find, read_released, trace
+    from secure_ml.gates import find, trace
     from secure_ml.installation import Installation
+    from secure_ml.releases import current_release, read_released
 
     place = Installation.for_verification(os.environ)
     release = current_release(place.home, place.trust, chosen.model)

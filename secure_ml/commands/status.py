@@ -35,8 +35,9 @@ def _count(text: str) -> int:
 
 def _status(chosen: argparse.Namespace) -> int:
     from secure_ml.errors import UnavailableError
-    from secure_ml.gates import current_release, history
+    from secure_ml.gates import history
     from secure_ml.installation import Installation
+    from secure_ml.releases import current_release
 
     place = Installation.for_verification(os.environ)
     stages = (

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from secure_ml.contracts.requests import RequestRules
 from secure_ml.errors import MalformedError, RejectedError, SecureMLError
-from secure_ml.gates import Release, current_release, read_released
 from secure_ml.home import Home
+from secure_ml.releases import Release, current_release, read_released
 from secure_ml.signing.keys import Trust
 
 __all__ = ["ServedModel", "load_released"]

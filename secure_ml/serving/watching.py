@@ -7,8 +7,8 @@ import sys
 import time
 
 from secure_ml.errors import RejectedError, SecureMLError
-from secure_ml.gates import current_release, read_released
 from secure_ml.home import Home
+from secure_ml.releases import current_release, read_released
 from secure_ml.serving.metrics import Metrics
 from secure_ml.serving.model import ServedModel, load_released
 from secure_ml.signing.keys import Trust

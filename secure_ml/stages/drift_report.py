@@ -7,18 +7,9 @@ from typing import TYPE_CHECKING
 
 from secure_ml.digests import Json, digest_of, sha256
 from secure_ml.errors import RejectedError
-from secure_ml.gates import (
-    Evidence,
-    current_release,
-    find,
-    history,
-    latest,
-    read_released,
-    read_subjects,
-    record,
-    require,
-)
+from secure_ml.gates import Evidence, find, history, latest, read_subjects, record, require
 from secure_ml.installation import Installation
+from secure_ml.releases import current_release, read_released
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset_folder
 from secure_ml.stages.inference_log import segment_folder

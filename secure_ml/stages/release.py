@@ -7,25 +7,17 @@ from typing import TYPE_CHECKING
 from secure_ml.contracts.policy import require_production
 from secure_ml.digests import Digest, digest_of
 from secure_ml.errors import RejectedError, UnavailableError
-from secure_ml.gates import (
+from secure_ml.gates import Evidence, find, history, latest, read_subjects, record, require, require_policy, trace
+from secure_ml.installation import Installation
+from secure_ml.releases import (
     SIGNATURE,
-    Evidence,
     Release,
     current_release,
-    find,
-    history,
-    latest,
     publish_release,
     read_released,
-    read_subjects,
-    record,
     releases,
-    require,
     require_anew,
-    require_policy,
-    trace,
 )
-from secure_ml.installation import Installation
 from secure_ml.signing.model_signature import verify_model
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset_folder

@@ -5,9 +5,10 @@ from __future__ import annotations
 from secure_ml.contracts.policy import require_production
 from secure_ml.digests import digest_of, sha256
 from secure_ml.errors import RejectedError, SecureMLError
-from secure_ml.gates import SIGNATURE, Evidence, find, latest, read_subjects, record, require
+from secure_ml.gates import Evidence, find, latest, read_subjects, record, require
 from secure_ml.home import read_file
 from secure_ml.installation import Installation
+from secure_ml.releases import SIGNATURE
 from secure_ml.signing.model_signature import sign_model, verify_model
 from secure_ml.spec import GuardedModel
 
@@ -89,7 +90,7 @@ def _scan(model: GuardedModel, files: dict[str, bytes]) -> list[str]:
 
 def _sign_once(installation: Installation, model: GuardedModel, files: dict[str, bytes]) -> bytes:
     """Sign the folder, or take the signature that a killed or parallel run left there, if it verifies."""
-    from secure_ml.gates import model_digest
+    from secure_ml.releases import model_digest
 
     path = installation.home.models / model.name / model_digest(files) / SIGNATURE
     if not path.exists():

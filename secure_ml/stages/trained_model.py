@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from secure_ml.contracts.requests import request_rules
 from secure_ml.digests import Digest, digest_of, sha256
 from secure_ml.errors import RejectedError
-from secure_ml.gates import Evidence, find, latest, model_digest, read_subjects, record, require
+from secure_ml.gates import Evidence, find, latest, read_subjects, record, require
 from secure_ml.installation import Installation
+from secure_ml.releases import model_digest
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset_folder
 from secure_ml.stages.training_set import HOLDOUT_FILE, TRAINING_FILE

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from secure_ml.errors import SecureMLError
-from secure_ml.gates import current_release, publish_release, read_released
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
+from secure_ml.releases import current_release, publish_release, read_released
 from secure_ml.signing.keys import Signer
 from secure_ml.signing.model_signature import sign_model
 from secure_ml.stages.dataset import dataset

@@ -19,10 +19,11 @@ import pytest
 
 from secure_ml.digests import sha256
 from secure_ml.errors import MalformedError, RejectedError, SecureMLError, UnavailableError
-from secure_ml.gates import current_release, history, releases
+from secure_ml.gates import history
 from secure_ml.home import Home
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
+from secure_ml.releases import current_release, releases
 from secure_ml.signing.envelope import PAYLOAD_TYPE
 from secure_ml.signing.keys import signer_path
 from secure_ml.spec import GuardedModel
@@ -176,7 +177,7 @@ def test_a_trust_root_that_cannot_be_written_still_verifies(place: Installation)
 
 
 def test_only_the_files_that_a_release_names_are_read(place: Installation) -> None:
-    from secure_ml.gates import read_released
+    from secure_ml.releases import read_released
 
     now = current_release(place.home, place.trust, model.name)
     with (place.home.models / model.name / now.model_digest / "bomb").open("wb") as stream:

@@ -18,7 +18,7 @@ import polars as pl
 import pytest
 
 from secure_ml.errors import MalformedError, RejectedError, SecureMLError, UnavailableError
-from secure_ml.gates import current_release, history, read_subjects
+from secure_ml.gates import history, read_subjects
 from secure_ml.inference_log.records import Ids, Record, now
 from secure_ml.inference_log.sealing import (
     logged_requests,
@@ -30,6 +30,7 @@ from secure_ml.inference_log.sealing import (
 from secure_ml.inference_log.writing import LogWriter
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
+from secure_ml.releases import current_release
 from secure_ml.serving.batching import Batcher
 from secure_ml.serving.metrics import Metrics
 from secure_ml.serving.model import load_released

@@ -9,9 +9,10 @@ import pytest
 
 from assets.keys import RELEASE, SIGNED_MODEL, TRAINED_MODEL, TRAINING_SET, VALIDATED_DATASET
 from secure_ml.errors import RejectedError, UnavailableError
-from secure_ml.gates import current_release, find, history, latest, record
+from secure_ml.gates import find, history, latest, record
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
+from secure_ml.releases import current_release
 from secure_ml.signing.envelope import sign_statement, verify_statement
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.release import release

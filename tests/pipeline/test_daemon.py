@@ -19,9 +19,10 @@ from dagster._core.scheduler.instigation import InstigatorState, ScheduleInstiga
 
 from assets.__main__ import prepare_dagster
 from secure_ml.errors import UnavailableError
-from secure_ml.gates import Evidence, current_release, history
+from secure_ml.gates import Evidence, history
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
+from secure_ml.releases import current_release
 from secure_ml.stages.drift_report import drift_report
 from secure_ml.stages.inference_log import inference_log
 from tests.support import flip, serving

@@ -117,7 +117,7 @@ def run_script(script: str, environment: dict[str, str]) -> dict[str, str]:
 _IMPORTS = """
 import json, os
 from secure_ml.errors import SecureMLError
-from secure_ml.gates import current_release
+from secure_ml.releases import current_release
 from secure_ml.installation import Installation
 from secure_ml.spec import find_model
 from secure_ml.stages.dataset import dataset

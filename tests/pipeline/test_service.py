@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from secure_ml.digests import Digest
-from secure_ml.gates import current_release, publish_release
 from secure_ml.home import Home
 from secure_ml.inference_log.sealing import newest_records, read_unsealed, unsealed_files
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
+from secure_ml.releases import current_release, publish_release
 from secure_ml.stages.inference_log import inference_log, sealed_segments
 from secure_ml.stages.release import release
 from tests.support import PATIENT, Service, run_to_release, serving, start_service
