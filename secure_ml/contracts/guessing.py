@@ -2,11 +2,14 @@
 
 For inference only: a contract declares its types, and nothing is guessed there. A whole number that no 64-bit integer
 holds, or that has a leading zero, is an identifier and stays text.
+
+All cells stand in one long column while they are looked at, so that the work for the planner does not grow with
+the number of columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.tables import dtypes_of, fetch, is_text
@@ -18,10 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["with_guessed_types"]
 
-_COLUMNS = 100
-"""Columns in one scan: some hundred aggregates are as many as an engine plans well."""
 _FRACTION = r"[.eE]"
 _IDENTIFIER = r"^[+\-]?(0[0-9]+|[0-9]{19,})\z"
+_NUMBERS = ("integer", "number")
 
 
 def with_guessed_types(table: ibis.Table) -> tuple[ibis.Table, dict[str, pl.DataType]]:
@@ -30,20 +32,26 @@ def with_guessed_types(table: ibis.Table) -> tuple[ibis.Table, dict[str, pl.Data
     Raises:
         MalformedError: The file behind the table cannot be read to its end.
     """
+    import polars as pl
+
     if not is_text(table):
         return table, dtypes_of(table)
-    dtypes: dict[str, pl.DataType] = {}
-    for start in range(0, len(table.columns), _COLUMNS):
-        names = table.columns[start : start + _COLUMNS]
-        measures = {
-            f"{index} {what}": measure
-            for index, name in enumerate(names)
-            for what, measure in _measures(table, name).items()
-        }
-        (counts,) = fetch(table.aggregate(**measures))
-        for index, name in enumerate(names):
-            dtypes[name] = _narrowest({what: counts[f"{index} {what}"] for what in _measures(table, name)})
-    return table.select([typed(name, table[name], dtype).value.name(name) for name, dtype in dtypes.items()]), dtypes
+    kinds = _numbers(table, table.columns)
+    kinds |= _others(table, [name for name in table.columns if name not in kinds])
+    dtypes = {name: _types()[kinds[name]] if name in kinds else pl.String() for name in table.columns}
+    # Each cell is known to be of its type, so the cast is one that cannot fail.
+    columns = [table[name].try_cast(_ENGINE[kinds[name]]) if name in kinds else table[name] for name in table.columns]
+    return table.select([column.name(name) for column, name in zip(columns, table.columns, strict=True)]), dtypes
+
+
+_ENGINE = {
+    "integer": "int64",
+    "number": "float64",
+    "boolean": "boolean",
+    "date": "date",
+    "time": "timestamp(6)",
+    "zoned": "timestamp('UTC', 6)",
+}
 
 
 def _types() -> dict[str, pl.DataType]:
@@ -60,25 +68,35 @@ def _types() -> dict[str, pl.DataType]:
     }
 
 
-def _measures(table: ibis.Table, name: str) -> dict[str, Any]:
-    text = table[name]
-    return {
-        "cells": text.count(),
-        "fractions": table.count(where=text.re_search(_FRACTION)),
-        "identifiers": table.count(where=text.re_search(_IDENTIFIER)),
-        **{kind: table.count(where=typed(name, text, dtype).wrong) for kind, dtype in _types().items()},
-    }
+def _numbers(table: ibis.Table, names: Collection[str]) -> dict[str, str]:
+    found = {}
+    for name, counts in _count(table, names, _NUMBERS, {"fractions": _FRACTION, "identifiers": _IDENTIFIER}).items():
+        if counts["cells"] and not counts["number"] and not counts["identifiers"]:
+            found[name] = "number" if counts["integer"] or counts["fractions"] else "integer"
+    return found
 
 
-def _narrowest(counts: Mapping[str, int]) -> pl.DataType:
-    import polars as pl
+def _others(table: ibis.Table, names: Collection[str]) -> dict[str, str]:
+    kinds = [kind for kind in _types() if kind not in _NUMBERS]
+    found = {}
+    for name, counts in _count(table, names, kinds, {}).items():
+        fits = [kind for kind in kinds if not counts[kind]]
+        if counts["cells"] and fits:
+            found[name] = fits[0]
+    return found
 
-    if not counts["cells"]:
-        return pl.String()
-    for kind, dtype in _types().items():
-        fits = not counts[kind]
-        if kind in ("integer", "number"):
-            fits = fits and not counts["identifiers"] and (kind == "number" or not counts["fractions"])
-        if fits:
-            return dtype
-    return pl.String()
+
+def _count(
+    table: ibis.Table, names: Collection[str], kinds: Collection[str], patterns: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    """Return for each column its cells, those that are not of each kind, and those that hold each pattern."""
+    from ibis import selectors
+
+    if not names:
+        return {}
+    cells = table.pivot_longer(selectors.cols(*names), names_to="column", values_to="cell").select("column", "cell")
+    text = cells["cell"]
+    measures = {"cells": text.count()}
+    measures |= {kind: cells.count(where=typed("cell", text, _types()[kind]).wrong) for kind in kinds}
+    measures |= {what: cells.count(where=text.re_search(pattern)) for what, pattern in patterns.items()}
+    return {row.pop("column"): row for row in fetch(cells.group_by("column").aggregate(**measures))}
