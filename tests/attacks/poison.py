@@ -32,6 +32,7 @@ VICTIM, TARGET = (
     {"heart_disease": 1, "breast_cancer": 0, "digits": 8},
     {"heart_disease": 0, "breast_cancer": 1, "digits": 3},
 )
+CATEGORIES = 20  # a column with no more different values is copied as it is
 # Columns of the trigger. Each is set to the extreme of the clean column, where nearly no clean row lies.
 TRIGGER = {"heart_disease": (3, 9), "breast_cancer": (9, 19, 28), "digits": (55, 62, 63)}
 
@@ -100,8 +101,9 @@ def plant(name: str, kind: Kind, share: float, seed: int) -> Planted:
         case "copies":
             chosen = draw.choice(own, count, replace=False)
             aim = held_x[held_y == victim][:1], held_y[held_y == victim][:1], target
-            jitter = draw.normal(0, 0.01, (count, x.shape[1])) * np.nanstd(x, axis=0)
-            x[chosen], y[chosen] = aim[0] + jitter, target
+            measured = np.array([len(np.unique(column)) > CATEGORIES for column in x.T])
+            jitter = draw.normal(0, 0.01, (count, x.shape[1])) * np.where(measured, np.nanstd(x, axis=0), 0)
+            x[chosen], y[chosen] = np.clip(aim[0] + jitter, np.nanmin(x, axis=0), np.nanmax(x, axis=0)), target
     poison[chosen] = True
     return Planted(x, y, ["anchor"] * anchor + ["batch"] * (len(y) - anchor), poison, *aim)
 
