@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.keys import TRAINING_SET, VALIDATED_DATASET, asset_key
-from assets.showing import Shown, gate_of, show
+from assets.showing import Shown, docs_link, gate_of, make_docs, show
 from resources.installation import InstallationResource
+from secure_ml.gates import Evidence
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.training_set import training_set
 
@@ -31,6 +32,13 @@ def build(model: GuardedModel) -> dg.AssetsDefinition:
     )
     def _asset(installation: InstallationResource) -> Iterator[Shown]:
         place = installation.open()
-        yield from show(lambda: training_set(place, model))
+
+        def decide() -> Evidence:
+            try:
+                return training_set(place, model)
+            finally:
+                make_docs(place, "training set")
+
+        yield from show(decide, both=docs_link)
 
     return _asset

@@ -26,9 +26,13 @@ def render_index(state: State) -> tuple[bytes, dict[str, Any]]:
     blocked = [item for line in lines.values() for item in line if item.verdict == "blocked"]
     undecided = [item for item in blocked if item.entry is None or item.entry.state == "open"]
     several = len(state.places) > 1
-    models = len({key[0] for key in lines})
+    models = len({item.evidence.model for item in state.validations})
     said = ", ".join(
-        [_count(models, "model"), _count(len(lines), "environment"), _count(len(state.validations), "validation")]
+        [
+            _count(models, "model"),
+            _count(len({key[1:] for key in lines}), "environment"),
+            _count(len(state.validations), "validation"),
+        ]
     )
     body: list[Markup] = [
         element("h1", "Validation of all models"),
@@ -205,13 +209,13 @@ def _document(state: State, lines: dict[tuple[str, str, str], list[Validation]])
         ],
         "environments": [
             {
-                "model": model,
+                "subject": subject,
                 "home": place,
                 "policy": policy,
                 "verdicts": dict(Counter(item.verdict for item in newest)),
                 "batches": {item.batch: item.link for item in newest},
             }
-            for (model, place, policy), newest in lines.items()
+            for (subject, place, policy), newest in lines.items()
         ],
         "validations": [item.as_json() for item in state.validations],
     }

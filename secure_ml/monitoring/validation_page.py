@@ -9,7 +9,7 @@ from secure_ml.contracts.profile import ColumnProfile, Profile, Value
 from secure_ml.digests import Json
 from secure_ml.monitoring.drawings import Bar, draw_histogram, draw_small_trend, draw_trend, draw_values, figure, share
 from secure_ml.monitoring.markup import Markup, element, page
-from secure_ml.monitoring.validation_state import State, Validation, count_of
+from secure_ml.monitoring.validation_state import TRAINING_SET, State, Validation, count_of
 
 __all__ = ["badge", "render_validation"]
 
@@ -85,7 +85,10 @@ def _findings(item: Validation, line: Sequence[Validation]) -> list[Markup]:
         parts.append(element("h2", f"Warnings ({len(warning)})"))
         parts += [_finding(found, line) for found in warning]
     if not parts:
-        parts.append(element("p", "Every rule of the contract holds.", _class="card passed"))
+        said = (
+            "No screen found anything." if item.evidence.stage == TRAINING_SET else "Every rule of the contract holds."
+        )
+        parts.append(element("p", said, _class="card passed"))
     return parts
 
 
@@ -237,7 +240,8 @@ def _named(column: ColumnProfile, value: Value) -> str:
 def _signed(item: Validation) -> list[Markup]:
     evidence = item.evidence
     facts: list[tuple[str, str | Markup]] = [
-        ("version", element("code", evidence.inputs.get("version", ""))),
+        *([("version", element("code", evidence.inputs["version"]))] if "version" in evidence.inputs else []),
+        *([("made of", _batches(item))] if evidence.stage == TRAINING_SET else []),
         ("contract", element("code", evidence.inputs.get("contract", "none: no contract was asked"))),
         ("evidence", element("code", f"evidence/{evidence.model}/{evidence.stage}/{evidence.path.name}")),
         ("its digest", element("code", evidence.document)),
@@ -245,6 +249,11 @@ def _signed(item: Validation) -> list[Markup]:
     facts += [(f"file {name}", element("code", digest)) for name, digest in evidence.subjects.items()]
     data = element("a", "this page as JSON", href=f"{evidence.cause}.json")
     return [element("h2", "What is signed"), element("div", _facts(facts), element("p", data), _class="card")]
+
+
+def _batches(item: Validation) -> str:
+    rows = item.evidence.facts.get("batches")
+    return ", ".join(f"{batch} ({count} rows)" for batch, count in rows.items()) if isinstance(rows, dict) else ""
 
 
 def _facts(pairs: Sequence[tuple[str, str | Markup]]) -> Markup:

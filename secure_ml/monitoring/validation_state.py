@@ -21,10 +21,12 @@ from secure_ml.lineage.quarantine_entries import DECISION_STAGE, HELD, ROWS_ASID
 from secure_ml.monitoring.drawings import Bar, Verdict
 from secure_ml.signing.keys import Trust
 
-__all__ = ["Place", "State", "Trouble", "Validation", "count_of", "current", "gather", "profile_of"]
+__all__ = ["TRAINING_SET", "Place", "State", "Trouble", "Validation", "count_of", "current", "gather", "profile_of"]
 
 PROFILE_FILE = "profile.json"
-_STAGES = ("dataset", "validated_dataset")
+TRAINING_SET = "training_set"
+_STAGES = ("dataset", "validated_dataset", TRAINING_SET)
+_TRAINING_ROWS = "training.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Validation:
-    """What was decided about one version of a batch.
+    """What was decided about one version of a batch, or about a training set, which is a dataset version too.
 
     Attributes:
         place: The home's name.
@@ -60,8 +62,13 @@ class Validation:
 
     @property
     def batch(self) -> str:
-        """The batch's name."""
-        return self.evidence.inputs.get("batch", "")
+        """The batch's name; training sets have none of their own."""
+        return "training set" if self.evidence.stage == TRAINING_SET else self.evidence.inputs.get("batch", "")
+
+    @property
+    def subject(self) -> str:
+        """What it is about, in the index: the batches of a model, or its training sets."""
+        return f"{self.evidence.model}: training sets" if self.evidence.stage == TRAINING_SET else self.evidence.model
 
     @property
     def policy(self) -> str:
@@ -86,6 +93,8 @@ class Validation:
     def rows(self) -> int:
         """Rows that go on, or rows of the batch where none do."""
         rows = self.evidence.facts.get("rows")
+        if isinstance(rows, dict):
+            rows = rows.get(_TRAINING_ROWS)
         return rows if isinstance(rows, int) else 0
 
     @property
@@ -164,16 +173,16 @@ class State:
 
     @cached_property
     def lines(self) -> dict[tuple[str, str, str], list[Validation]]:
-        """The validations of each model in each environment: by model, home and policy, oldest first."""
+        """The validations of each subject in each environment: by subject, home and policy, oldest first."""
         found: dict[tuple[str, str, str], list[Validation]] = {}
         policies: dict[tuple[str, str], set[str]] = {}
         for item in self.validations:
             if item.policy != "any":
-                policies.setdefault((item.evidence.model, item.place), set()).add(item.policy)
+                policies.setdefault((item.subject, item.place), set()).add(item.policy)
         for item in self.validations:
-            known = policies.get((item.evidence.model, item.place), {"any"})
+            known = policies.get((item.subject, item.place), {"any"})
             for policy in sorted(known) if item.policy == "any" else [item.policy]:
-                found.setdefault((item.evidence.model, item.place, policy), []).append(item)
+                found.setdefault((item.subject, item.place, policy), []).append(item)
         return dict(sorted(found.items()))
 
     @cached_property
@@ -215,7 +224,7 @@ def gather(places: Sequence[Place], trust: Trust) -> State:
             validations += [
                 Validation(place.name, item, held.get(item.inputs.get(HELD, item.cause)))
                 for item in evidence
-                if item.stage == "validated_dataset" or item.decision == "rejected"
+                if item.stage != "dataset" or item.decision == "rejected"
             ]
     validations.sort(key=lambda item: (item.evidence.made_at, item.place, item.evidence.cause))
     return State(tuple(place.name for place in places), tuple(validations), tuple(troubles))

@@ -18,7 +18,7 @@ from secure_ml.monitoring.validation_docs import docs_folder, write_own_docs
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.validated_dataset import validated_dataset
 from tests.browser.seeing import keep, require_shown, shown, take_away
-from tests.pipeline.test_validation_docs import HOSTILE, hostile_evidence
+from tests.pages import HOSTILE, hostile_evidence
 from tests.support import environment_in
 
 FINDING = "chol: 123 of 123 rows below 50"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import dagster as dg
@@ -16,7 +15,7 @@ from resources.installation import InstallationResource
 from secure_ml.cli import main
 from secure_ml.digests import digest_of
 from secure_ml.errors import PreconditionError, RejectedError, UnavailableError
-from secure_ml.gates import Evidence, record
+from secure_ml.gates import record
 from secure_ml.home import Home
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model as heart_disease
@@ -27,66 +26,8 @@ from secure_ml.stages.dataset import dataset
 from secure_ml.stages.quarantine_decision import discard, release
 from secure_ml.stages.validated_dataset import validated_dataset
 from tests.guarded import guarded_model, put_batch
+from tests.pages import HOSTILE, Page, hostile_evidence, require_harmless
 from tests.support import environment_in
-
-HOSTILE = (
-    "<script>document.title='owned'</script>",
-    '"><img src=x onerror="document.title=1">',
-    "'><svg/onload=document.title=2>",
-    "</title></style></script><iframe src=//evil.example>",
-    "javascript:alert(1)",
-    "&lt;b&gt;",
-    "\x1b[2Jbell\x07",
-    "\u202egnp.exe",
-    "{{7*7}}${7*7}",
-)
-ALLOWED = {
-    *("html", "head", "meta", "title", "style", "body", "main", "nav", "a", "h1", "h2", "h3", "div", "span", "p"),
-    *("article", "footer", "dl", "dt", "dd", "code", "table", "thead", "tbody", "tr", "th", "td", "details", "summary"),
-    *("svg", "g", "rect", "line", "text"),
-}
-
-
-class Page(HTMLParser):
-    """Every element, attribute and visible text of a page."""
-
-    def __init__(self, content: bytes) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.text = ""
-        self._inside: list[str] = []
-        self.feed(content.decode())
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-        if tag != "meta":
-            self._inside.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._inside.pop() == tag, f"</{tag}> closes another element"
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self._inside:
-            self.text += f"{data}\n"
-
-
-def require_harmless(content: bytes, root: Path, at: Path) -> Page:
-    """Parse a page; it may hold known elements only, load nothing, and link to pages that are there."""
-    found = Page(content)
-    assert set(found.tags) <= ALLOWED
-    for name, value in found.attributes:
-        assert not name.startswith("on"), name
-        if name == "href":
-            assert (at.parent / value).resolve().is_relative_to(root), value
-            assert (at.parent / value).exists(), value
-        assert name not in ("src", "style", "action", "srcdoc", "xlink:href")
-    assert "url(" not in content.decode()
-    assert "@import" not in content.decode()
-    assert b"default-src 'none'" in content
-    return found
 
 
 def judge(installation: Installation, batch: str, rows: list[tuple[object, object, object]], **changes: object) -> None:
@@ -97,31 +38,6 @@ def judge(installation: Installation, batch: str, rows: list[tuple[object, objec
         validated_dataset(installation, model, batch)
     except RejectedError as error:
         assert "above" in str(error)  # noqa: PT017 (a refusal is what the test is about)
-
-
-def hostile_evidence(installation: Installation, text: str, decision: str = "rejected") -> Evidence:
-    finding = {
-        "column": text,
-        "rule": text,
-        "failed": 3,
-        "rows": 9,
-        "tier": "block",
-        "sentence": f"{text}: 3 of 9 rows",
-        "code": text,
-        "by": "pandera",
-    }
-    return record(
-        installation.home,
-        installation.signer(),
-        installation.trust,
-        model="guarded",
-        stage="validated_dataset",
-        cause=digest_of({"text": text, "decision": decision}),
-        reasons=[f"{text}: 3 of 9 rows"] if decision == "rejected" else [],
-        subjects={},
-        inputs={"batch": text, "version": text, "contract": text, "policy": "production"},
-        facts={"rows": 9, "findings": [finding]},
-    )
 
 
 @pytest.fixture
@@ -265,6 +181,37 @@ def test_a_changed_profile_is_named_and_not_drawn(written: Path, installation: I
     text = Page((written / "home" / "guarded" / f"{path.parent.name}.html").read_bytes()).text
     assert "profile.json: changed" in text
     assert "Distributions" not in text
+
+
+def test_a_training_set_has_a_page_with_what_the_screens_found(installation: Installation) -> None:
+    sentence = (
+        "12 of 300 rows have another label than their neighbours (finds 71 % of flipped labels, 3 % false alarms)"
+    )
+    record(
+        installation.home,
+        installation.signer(),
+        installation.trust,
+        model="guarded",
+        stage="training_set",
+        cause=digest_of({"training_set": 1}),
+        subjects={},
+        inputs={"policy": "production", "contract": "0" * 64},
+        facts={
+            "batches": {"first": 200, "second": 150},
+            "rows": {"training.parquet": 300, "holdout.parquet": 50},
+            "findings": [{"tier": "warn", "failed": 12, "rows": 300, "sentence": sentence, "code": "poisoning"}],
+        },
+    )
+    judge(installation, "fine", [(index / 10, index, index % 2) for index in range(8)])
+    state = write_own_docs(installation)
+    (item,) = (item for item in state.validations if item.evidence.stage == "training_set")
+    text = Page((docs_folder(installation) / page_of(item.evidence)).read_bytes()).text
+    for said in ("Warnings (1)", sentence, "first (200 rows), second (150 rows)", "300 rows go on"):
+        assert said in text
+    index = Page((docs_folder(installation) / "index.html").read_bytes()).text
+    assert "guarded: training sets · policy production" in index
+    assert "1 model, 1 environment, 2 validations" in index
+    assert "1 batch, 1 validation" in index
 
 
 def test_a_page_that_was_changed_in_the_home_is_not_what_the_server_shows(

@@ -1,0 +1,94 @@
+"""What the tests of pages share: a parser that lets only harmless pages through, and names of strangers."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+from secure_ml.digests import digest_of
+from secure_ml.gates import Evidence, record
+from secure_ml.installation import Installation
+
+HOSTILE = (
+    "<script>document.title='owned'</script>",
+    '"><img src=x onerror="document.title=1">',
+    "'><svg/onload=document.title=2>",
+    "</title></style></script><iframe src=//evil.example>",
+    "javascript:alert(1)",
+    "&lt;b&gt;",
+    "\x1b[2Jbell\x07",
+    "\u202egnp.exe",
+    "{{7*7}}${7*7}",
+)
+ALLOWED = {
+    *("html", "head", "meta", "title", "style", "body", "main", "nav", "a", "h1", "h2", "h3", "div", "span", "p"),
+    *("article", "footer", "dl", "dt", "dd", "code", "table", "thead", "tbody", "tr", "th", "td", "details", "summary"),
+    *("svg", "g", "rect", "line", "text"),
+}
+
+
+class Page(HTMLParser):
+    """Every element, attribute and visible text of a page."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self._inside: list[str] = []
+        self.feed(content.decode())
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag != "meta":
+            self._inside.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._inside.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self._inside:
+            self.text += f"{data}\n"
+
+
+def require_harmless(content: bytes, root: Path, at: Path) -> Page:
+    """Parse a page; it may hold known elements only, load nothing, and link to pages that are there."""
+    found = Page(content)
+    assert set(found.tags) <= ALLOWED
+    for name, value in found.attributes:
+        assert not name.startswith("on"), name
+        if name == "href":
+            assert (at.parent / value).resolve().is_relative_to(root), value
+            assert (at.parent / value).exists(), value
+        assert name not in ("src", "style", "action", "srcdoc", "xlink:href")
+    assert "url(" not in content.decode()
+    assert "@import" not in content.decode()
+    assert b"default-src 'none'" in content
+    return found
+
+
+def hostile_evidence(installation: Installation, text: str, decision: str = "rejected") -> Evidence:
+    finding = {
+        "column": text,
+        "rule": text,
+        "failed": 3,
+        "rows": 9,
+        "tier": "block",
+        "sentence": f"{text}: 3 of 9 rows",
+        "code": text,
+        "by": "pandera",
+    }
+    return record(
+        installation.home,
+        installation.signer(),
+        installation.trust,
+        model="guarded",
+        stage="validated_dataset",
+        cause=digest_of({"text": text, "decision": decision}),
+        reasons=[f"{text}: 3 of 9 rows"] if decision == "rejected" else [],
+        subjects={},
+        inputs={"batch": text, "version": text, "contract": text, "policy": "production"},
+        facts={"rows": 9, "findings": [finding]},
+    )
