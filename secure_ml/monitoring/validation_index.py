@@ -9,7 +9,7 @@ from typing import Any, Final
 from secure_ml.monitoring.drawings import draw_trend
 from secure_ml.monitoring.markup import Markup, element, page
 from secure_ml.monitoring.validation_page import badge
-from secure_ml.monitoring.validation_state import State, Validation, current
+from secure_ml.monitoring.validation_state import TRAINING_SET, State, Validation, current
 
 __all__ = ["render_index"]
 
@@ -17,6 +17,7 @@ _TREND: Final = 60
 _MOST_SHOWN: Final = 200
 _ORDER: Final = ("blocked", "warned", "passed")
 _SIGNS: Final = {"blocked": "✕", "warned": "!", "passed": "✓"}
+_NOTHING: Final = {TRAINING_SET: "no screen found anything"}
 _WORDS: Final = {"blocked": "blocked", "warned": "with warnings", "passed": "passed"}
 
 
@@ -170,7 +171,7 @@ def _model(key: tuple[str, str, str], line: Sequence[Validation], several: bool)
     if older:
         parts.append(
             element(
-                "details", element("summary", f"{len(older)} earlier validations of the same batches"), _table(older)
+                "details", element("summary", f"{_count(len(older), 'earlier validation')} of the same"), _table(older)
             )
         )
     return [element("h2", f"{model} · {_environment(place, policy, several)}"), element("div", *parts, _class="card")]
@@ -192,7 +193,7 @@ def _table(items: Sequence[Validation]) -> Markup:
             element("td", element("a", item.batch, href=item.link)),
             element("td", badge(item.verdict)),
             element("td", f"{item.rows:,}", data_label="rows"),
-            element("td", item.reasons[0] if item.reasons else "every rule holds"),
+            element("td", item.reasons[0] if item.reasons else _NOTHING.get(item.evidence.stage, "every rule holds")),
             _state(item),
             element("td", item.evidence.made_at[:10], data_label="when"),
         )

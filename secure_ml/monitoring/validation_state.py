@@ -119,7 +119,8 @@ class Validation:
     def bar(self) -> Bar:
         """Its bar in a trend."""
         said = f"{self.evidence.made_at[:10]} {self.batch}: {self.verdict}"
-        return Bar(self.batch, self.verdict, self.failed_share, f"{said}; {self.reasons[0]}" if self.reasons else said)
+        name = self.evidence.cause[:8] if self.evidence.stage == TRAINING_SET else self.batch
+        return Bar(name, self.verdict, self.failed_share, f"{said}; {self.reasons[0]}" if self.reasons else said)
 
     @property
     def address(self) -> str:

@@ -36,7 +36,11 @@ def test_help_costs_less_than_a_second_of_cpu() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["check", "validate", "infer-contract", "contract", "verify", "serve", "status", "quarantine", "log"]
+    "command",
+    [
+        *("check", "validate", "infer-contract", "contract", "verify", "serve", "status", "quarantine", "log"),
+        "validation-docs",
+    ],
 )
 def test_each_command_has_a_help_that_suffices(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
