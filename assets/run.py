@@ -31,7 +31,7 @@ from secure_ml.stages.dataset import BATCH_FILE, batch_names, dataset_folder
 from secure_ml.stages.inference_log import sealed_segments
 from secure_ml.stages.training_set import LIVE_FILE
 
-__all__ = ["run_model"]
+__all__ = ["Summary", "print_experiment", "run_model"]
 
 _START_S = 60.0
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}  # the event log in the UI has it all
@@ -60,7 +60,7 @@ def run_model(installation: Installation, name: str) -> int:
             refused = _execute(instance, model, "intake", batch) or _execute(instance, model, "promotion")
             summary.refused += [f"{batch}: {stage}: {reason}" for stage, reason in refused]
         if installation.policy != "production":
-            return _print_experiment(installation, model, summary)
+            return print_experiment(installation, model, summary)
         released = current_release(installation.home, installation.trust, model.name)
         _say(f"release {released.number}: starting the service on loopback")
         with _service(model) as address:
@@ -199,7 +199,7 @@ def _post(url: str, request_id: str, row: dict[str, float | None]) -> tuple[int,
         return error.code, json.loads(error.read())
 
 
-def _print_experiment(installation: Installation, model: GuardedModel, summary: Summary) -> int:
+def print_experiment(installation: Installation, model: GuardedModel, summary: Summary) -> int:
     """Say what was trained under a policy that releases nothing; 0 where the quality gate took the model."""
     trained = latest(installation.home, installation.trust, model.name, TRAINED_MODEL, policy=installation.policy)
     print(f"\n{model.name}: {trained.decision} by the quality gate, under policy {installation.policy}")

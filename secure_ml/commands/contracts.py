@@ -107,6 +107,7 @@ def _report(chosen: argparse.Namespace) -> tuple[str, Report]:
             return contract.name, _find(chosen, table, contract, **reading)
         return contract.name, check_table(table, contract, environment=chosen.environment)
     from secure_ml.contracts.checking import check
+    from secure_ml.contracts.personal import with_personal
     from secure_ml.contracts.reading import parse_batch
     from secure_ml.contracts.tables import table_of
     from secure_ml.errors import PreconditionError
@@ -125,7 +126,7 @@ def _report(chosen: argparse.Namespace) -> tuple[str, Report]:
         strict.strict = True
         table = table_of(batch, where=chosen.file.name, text=True)
         return model.name, _find(chosen, table, strict, columns=model.batches.columns, null=model.batches.null)
-    return model.name, check(batch, model, environment=chosen.environment)
+    return model.name, with_personal(check(batch, model, environment=chosen.environment), model.schema)
 
 
 def _find(chosen: argparse.Namespace, table: ibis.Table, contract: Any, **reading: Any) -> Report:

@@ -20,11 +20,12 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from secure_ml.contracts.findings import Finding
+from secure_ml.contracts.findings import Finding, Report
 from secure_ml.errors import PreconditionError
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ __all__ = [
     "no_personal_data",
     "personal_rows",
     "screen_personal",
+    "with_personal",
 ]
 
 PersonalKind = Literal["email", "phone", "card", "iban", "national_id"]
@@ -174,6 +176,14 @@ def screen_personal(
                 rule = f"no_personal_data({kind})"
                 found.append(Finding(column.name, rule, count, frame.height, "warn", sentence, "personal", "screen"))
     return tuple(found)
+
+
+def with_personal(report: Report, schema: Any) -> Report:
+    """Add what looks like personal data in a column that the contract, a pandera schema, does not say it of."""
+    if report.frame is None:
+        return report
+    found = screen_personal(report.frame, known=known_personal(schema))
+    return replace(report, findings=(*report.findings, *found))
 
 
 def known_personal(schema: Any) -> frozenset[str]:

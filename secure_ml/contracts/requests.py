@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from secure_ml.contracts.rules import Rule, compile_rules
 from secure_ml.digests import Json
 from secure_ml.errors import MalformedError, PreconditionError
 from secure_ml.spec import GuardedModel
@@ -41,31 +41,36 @@ def request_rules(model: GuardedModel) -> dict[str, Json]:
     Raises:
         PreconditionError: A blocking check cannot be held against one row; it is named.
     """
+    contract = compile_rules(model.schema)
     columns: list[Json] = []
     for name in model.features:
-        column = model.schema.columns[name]
         rules: list[Json] = []
-        for rule in column.checks:
-            if not rule.raise_warning and not str(rule.name).startswith("null_fraction_at_most"):
-                rules += _compile(name, str(rule.name), rule.statistics or {})
-        columns.append({"name": name, "nullable": bool(column.nullable), "rules": rules})
+        nullable = True
+        for rule in contract.of(name):
+            if rule.kind == "not_nullable":
+                nullable = False
+            elif rule.check is not None and rule.tier == "block" and rule.kind != "null_fraction_at_most":
+                rules += _compile(name, rule)
+        columns.append({"name": name, "nullable": nullable, "rules": rules})
     return {"columns": columns}
 
 
-def _compile(column: str, rule: str, statistics: dict[str, Any]) -> list[Json]:
-    if rule in _BUILT_IN:
-        operator, key = _BUILT_IN[rule]
-        return [[operator, float(statistics[key])]]
-    if rule == "in_range":
-        return [
-            ["ge" if statistics["include_min"] else "gt", float(statistics["min_value"])],
-            ["le" if statistics["include_max"] else "lt", float(statistics["max_value"])],
-        ]
-    if rule == "isin":
-        return [["isin", [*sorted(float(value) for value in statistics["allowed_values"])]]]
+def _compile(column: str, rule: Rule) -> list[Json]:
+    figures = rule.parameters
+    if rule.why is None and rule.ignore_na:
+        if rule.kind in _BUILT_IN:
+            operator, key = _BUILT_IN[rule.kind]
+            return [[operator, float(figures[key])]]
+        if rule.kind == "in_range":
+            return [
+                ["ge" if figures["include_min"] else "gt", float(figures["min_value"])],
+                ["le" if figures["include_max"] else "lt", float(figures["max_value"])],
+            ]
+        if rule.kind == "isin":
+            return [["isin", [*sorted(float(value) for value in figures["allowed_values"])]]]
     raise PreconditionError(
-        f"contract of {column}: check {rule} cannot be held against one request row; use ge, gt, le, lt, in_range or "
-        "isin, or raise_warning=True"
+        f"contract of {column}: check {rule.kind} cannot be held against one request row; use ge, gt, le, lt, in_range "
+        "or isin, or raise_warning=True"
     )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.checking import check
 from secure_ml.contracts.findings import Report
-from secure_ml.contracts.personal import known_personal, screen_personal
+from secure_ml.contracts.personal import with_personal
 from secure_ml.contracts.policy import Policy, under_policy
 from secure_ml.contracts.profile import render
 from secure_ml.contracts.profiling import profile_frame
@@ -142,7 +142,7 @@ def judge(model: GuardedModel, policy: Policy, content: bytes, batch: str, held:
     """Hold the bytes of a batch against the present contract, without its rows that are `held` in quarantine."""
 
     def contract(table: pl.DataFrame) -> Report:
-        return under_policy(_screened(check(table, model), model), policy, model.label)
+        return under_policy(with_personal(check(table, model), model.schema), policy, model.label)
 
     table = parse_batch(content, model.batches, batch)
     if model.quarantine == "rows":
@@ -184,14 +184,6 @@ def _manifest(model: GuardedModel, given: Evidence, rows: int, files: Mapping[st
 def _reasons(report: Report) -> list[str]:
     found = [finding.sentence for finding in report.findings if finding.tier == "block"]
     return found or ["the table could not be typed"]
-
-
-def _screened(report: Report, model: GuardedModel) -> Report:
-    """Add what looks like personal data in a column that the contract does not say it of."""
-    if report.frame is None:
-        return report
-    found = screen_personal(report.frame, known=known_personal(model.schema))
-    return replace(report, findings=(*report.findings, *found))
 
 
 def _facts(report: Report) -> dict[str, Json]:

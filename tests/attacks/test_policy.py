@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from assets.keys import RELEASE, SIGNED_MODEL, TRAINED_MODEL, TRAINING_SET, VALIDATED_DATASET
+from assets.run import Summary, print_experiment
 from secure_ml.errors import RejectedError, UnavailableError
 from secure_ml.gates import find, history, latest, record
 from secure_ml.installation import Installation
@@ -66,6 +67,15 @@ def test_experiment_trains_on_a_broken_batch_and_warns(home_after: dict[str, str
     assert ("warn", f"{BROKEN_RULE} (blocks in production)") in said
     assert latest(place.home, place.trust, model.name, "trained_model").decision == "accepted"
     assert check_stage(place, model, "validated_dataset") == (1, [])
+
+
+def test_the_main_job_under_experiment_says_what_was_trained_and_that_nothing_was_released(
+    home_after: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert print_experiment(in_experiment(home_after), model, Summary(refused=["cleveland: signed_model: no"])) == 0
+    said = capsys.readouterr().out
+    assert "accepted by the quality gate, under policy experiment" in said
+    assert "cleveland: signed_model: no" in said
 
 
 @pytest.mark.parametrize("stage", [SIGNED_MODEL, RELEASE])

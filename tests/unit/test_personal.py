@@ -14,7 +14,14 @@ import pytest
 
 from secure_ml.contracts import personal
 from secure_ml.contracts.compiled import check_table
-from secure_ml.contracts.personal import known_personal, no_personal_data, personal_rows, screen_personal
+from secure_ml.contracts.findings import Report
+from secure_ml.contracts.personal import (
+    known_personal,
+    no_personal_data,
+    personal_rows,
+    screen_personal,
+    with_personal,
+)
 from secure_ml.contracts.tables import open_table
 from secure_ml.errors import PreconditionError
 from secure_ml.installation import Installation
@@ -141,6 +148,17 @@ def test_the_compiled_pass_hands_them_to_pandera_and_says_so(tmp_path: Path) -> 
         ("note: 1 of 4 rows hold an e-mail address", "personal", "block"),
     ]
     assert len(report.fallbacks) == 5
+
+
+def test_a_file_against_a_model_is_screened_as_the_gate_screens_it() -> None:
+    schema = pa.DataFrameSchema({"note": pa.Column(pl.String)})
+    frame = pl.DataFrame({"note": [CARD, "fine"]})
+    clean = Report(2, (), frame, frame.clear())
+    assert [item.sentence for item in with_personal(clean, schema).findings] == [
+        "note: 1 of 2 rows hold a payment card number"
+    ]
+    untyped = replace(clean, frame=None)
+    assert with_personal(untyped, schema) is untyped
 
 
 def test_the_checks_work_on_pandas_too() -> None:

@@ -234,3 +234,31 @@ def test_parse_survives_any_byte_put_in_place_of_another() -> None:
             except MalformedError:
                 continue
             assert render(found) == mutated
+
+
+@pytest.mark.parametrize(
+    ("sql", "kind", "minimum"),
+    [
+        ("170141183460469231731687303715884105727::hugeint", "number", 1.7014118346046923e38),
+        ("18446744073709551615::ubigint", "integer", 2**64 - 1),
+        ("99999999999999999999999999999999999.999::decimal(38, 3)", "number", 1e35),
+        ("'infinity'::timestamp", "time", None),
+        ("'1969-12-31 23:00:00-01'::timestamptz", "time", 0),
+        ("'00:00:02'::time", "time", 2_000_000),
+        ("'2024-02-29'::date", "time", 1_709_164_800_000_000),
+        ("'red'::enum('red', 'blue')", "text", "red"),
+        ("'5aa5a55a-0000-4000-8000-000000000000'::uuid", "text", "5aa5a55a-0000-4000-8000-000000000000"),
+        ("'\\xAA'::blob", "other", None),
+        ("[1, 2]", "other", None),
+        ("{'a': 1}", "other", None),
+        ("interval 3 months", "other", None),
+        ("1.5::float", "number", 1.5),
+    ],
+)
+def test_each_type_of_the_engine_has_a_profile(sql: str, kind: str, minimum: object) -> None:
+    con = ibis.duckdb.connect()
+    con.raw_sql(f"create table t as select {sql} as x union all select null")
+    profile = profile_table(con.table("t"))
+    (column,) = profile.columns
+    assert (column.kind, column.count, column.missing, column.minimum) == (kind, 1, 1, minimum)
+    assert parse(render(profile)) == profile
