@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.aggregates import Aggregate, aggregate
 from secure_ml.contracts.binding import Bound, bind
-from secure_ml.contracts.expressions import Part, Unportable, compare_columns, count_where, failing_parts
+from secure_ml.contracts.expressions import Part, Unportable, compare_columns, count_where, failing_parts, passes
 from secure_ml.contracts.failing import failing_rows
 from secure_ml.contracts.falling_back import Judged, judge_check, judge_column
 from secure_ml.contracts.findings import Fallback, Finding, Report
@@ -82,10 +82,7 @@ def run_rules(
     # 2. One aggregate.
     measures = {"rows": bound.table.count()}
     for index, item in enumerate(counted):
-        fails = item.parts[0].fails
-        for part in item.parts[1:]:
-            fails = fails | part.fails
-        measures[f"c{index}"] = count_where(fails)
+        measures[f"c{index}"] = _failed_rows(item, bound)
     for index, made in enumerate(aggregates):
         measures |= {f"a{index}_{name}": value for name, value in made.measures.items()}
     (values,) = fetch(bound.table.aggregate(**measures))
@@ -118,6 +115,16 @@ def run_rules(
     named = [Fallback(rule.column, rule.name, why) for rule, why in fallbacks]
     named += [Fallback(name, "all rules of the column", why) for name, why in bound.whole.items()]
     return Report(rows, tuple(findings), None, rows_found, tuple(named)), bound
+
+
+def _failed_rows(item: _Counted, bound: Bound) -> Any:
+    """Return the ibis count of the rows that fail a rule in any way."""
+    first, *more = item.parts
+    if first.present is not None:
+        return bound.table.count() - first.present
+    if more and item.rule.column is not None:
+        return count_where(~passes(item.rule, bound.cells[item.rule.column]))
+    return count_where(first.fails)
 
 
 def _parts(rule: Rule, bound: Bound) -> tuple[Part, ...]:

@@ -69,10 +69,17 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One way in which rows fail a rule: what to say, and which rows, as an ibis boolean."""
+    """One way in which rows fail a rule.
+
+    Attributes:
+        said: What to say, after "n of m rows".
+        fails: Which rows, as an ibis boolean.
+        present: Where only missing cells fail, how many are not missing: a count that needs no look at the cells.
+    """
 
     said: str
     fails: Any
+    present: Any = None
 
 
 @cache
@@ -258,8 +265,9 @@ def failing_parts(rule: Rule, cell: Cell) -> tuple[Part, ...]:
     """
     given = rule.parameters
     if rule.kind == "not_nullable":
-        missing = cell.missing | cell.value.isnan() if cell.dtype.is_float() and cell.wrong is None else cell.missing
-        return (Part("null", missing),)
+        if cell.wrong is None and not cell.dtype.is_float():
+            return (Part("null", cell.missing, cell.value.count()),)
+        return (Part("null", cell.missing | cell.value.isnan() if cell.wrong is None else cell.missing),)
     if rule.kind == "type" and cell.wrong is not None:
         kind = "numbers" if cell.dtype.is_numeric() else f"of type {cell.dtype}"
         return (Part(f"not {kind}", cell.wrong),)
