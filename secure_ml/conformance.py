@@ -84,12 +84,19 @@ def _fractions(model: GuardedModel) -> Iterator[str]:
 def _trainer(model: GuardedModel) -> Iterator[str]:
     if not model.artifact_types:
         yield "artifact_types: empty; train once, review the types that the refusal names, and list them"
-    estimator = model.trainer(model.seed)
+    try:
+        estimator = model.trainer(model.seed)
+    except Exception as error:  # noqa: BLE001 (a user's own function may raise anything)
+        yield f"trainer: raised {type(error).__name__} when it was asked for an unfitted classifier"
+        return
     for method in ("fit", "predict_proba", "get_params"):
         if not callable(getattr(estimator, method, None)):
             yield f"trainer: what it returns has no {method}; expected a scikit-learn classifier"
+
+
+def _classes(model: GuardedModel) -> Iterator[str]:
     if len(set(model.classes)) != 2:
         yield "classes: expected two different names"
 
 
-_LAWS: tuple[Callable[[GuardedModel], Iterator[str]], ...] = (_contract, _batches, _fractions, _trainer)
+_LAWS: tuple[Callable[[GuardedModel], Iterator[str]], ...] = (_contract, _batches, _fractions, _classes, _trainer)

@@ -11,7 +11,12 @@ __all__ = ["add"]
 
 def add(command: AddCommand) -> None:
     """Declare the commands of this file."""
-    check = command("check", _check, "Say what a model's definition lacks.", "Runs nothing and writes nothing.")
+    check = command(
+        "check",
+        _check,
+        "Say what a model's definition lacks.",
+        "Reads its batches, lists its sources and makes one untrained classifier; trains nothing and writes nothing.",
+    )
     check.add_argument("model", metavar="MODEL", help="a registered model")
 
 

@@ -17,6 +17,7 @@ environment:
   SECURE_ML_HOME    where state lives (default: .secure_ml/ in the working directory)
   SECURE_ML_SIGNER  private key, file2:/absolute/path.pem (default: ~/.config/secure_ml/signer.pem)
   SECURE_ML_TRUST   trust root, a folder with keys/*.pem (default: ~/.config/secure_ml/trust)
+  SECURE_ML_POLICY  production (default), or experiment: warns where production blocks, and releases nothing
 
 exit codes: 0 accepted or done, 1 rejected, 2 unreadable, unavailable or wrong use"""
 

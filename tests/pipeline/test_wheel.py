@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,12 @@ ROOT = Path(__file__).parents[2]
 def test_an_inference_host_needs_neither_dagster_nor_mlflow_nor_evidently(
     ready: dict[str, str], tmp_path: Path
 ) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "secure_ml", source / "secure_ml", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, source)
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path / "dist"), str(ROOT)],
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path / "dist"), str(source)],
         check=True,
         capture_output=True,
     )
