@@ -9,9 +9,11 @@ Rules of one kind are compared by what all of them together allow, so that `ge(0
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from types import CodeType
+from functools import partial
+from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any, Literal
 
 from secure_ml.contracts.rules import METADATA_KEY, ContractColumn, Rule, Rules, compile_rules, to_schema
@@ -147,11 +149,34 @@ class _Allowed:
 
 
 def _identity(check: Any) -> object:
-    """What must be equal for two Python checks to be the same rule: code, constants and what it closed over."""
-    code = getattr(check._check_fn, "__code__", None)
-    cells = getattr(check._check_fn, "__closure__", None) or ()
-    held = [repr(cell.cell_contents) for cell in cells if isinstance(cell.cell_contents, str | int | float | tuple)]
-    return (_shape(code) if code is not None else None, tuple(held), repr(check.statistics), check.ignore_na)
+    """What must be equal for two Python checks to be the same rule: code, constants, and all that it was given."""
+    return (_held(check._check_fn), _held(check.statistics), check.ignore_na)
+
+
+def _held(value: Any, inside: tuple[int, ...] = ()) -> object:
+    """Return what a value is, so that equal values of two loads of a file are equal, and other ones are not."""
+    if id(value) in inside:
+        return "itself"
+    within = (*inside, id(value))
+    match value:
+        case partial():
+            return ("partial", _held((value.func, value.args, value.keywords), within))
+        case FunctionType():
+            given = [cell.cell_contents for cell in value.__closure__ or () if cell != _EMPTY]
+            return (_shape(value.__code__), _held((value.__defaults__, value.__kwdefaults__, given), within))
+        case MethodType():
+            return ("method", _held((value.__func__, value.__self__), within))
+        case dict():
+            return ("dict", tuple((_held(key, within), _held(item, within)) for key, item in value.items()))
+        case list() | tuple():
+            return (type(value).__name__, tuple(_held(item, within) for item in value))
+        case set() | frozenset():
+            return ("set", frozenset(_held(item, within) for item in value))
+        case _:
+            return (type(value).__qualname__, re.sub(r" at 0x[0-9a-f]+", "", repr(value)))
+
+
+_EMPTY = CellType()
 
 
 def _shape(code: CodeType) -> object:

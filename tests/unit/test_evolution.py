@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pandera.polars as pa
@@ -21,6 +22,7 @@ from secure_ml.contracts.checks import (
     quantile_between,
 )
 from secure_ml.contracts.evolution import Change, diff_contracts
+from secure_ml.contracts.personal import no_personal_data
 
 C = pa.Check
 
@@ -207,3 +209,38 @@ def test_no_value_changes_sides_without_a_change_that_says_so(old: pa.DataFrameS
         assert kinds & {"stricter", "incompatible"}
     if (False, True) in sides:
         assert kinds & {"looser", "incompatible"}
+
+
+def _allows(values: list[int], more: int = 0) -> pa.Check:
+    return pa.Check(lambda given: given.lazyframe.select(pl.col(given.key).is_in([*values, more])), name="allows")
+
+
+def _factory(function: Any, /, *arguments: Any, **settings: Any) -> pa.Check:
+    return pa.Check(functools.partial(function, *arguments, **settings), name="partial")
+
+
+def _recursive(limit: int) -> pa.Check:
+    def check(given: Any, depth: int = limit) -> Any:
+        return check(given, depth - 1) if depth else given.lazyframe
+
+    return pa.Check(check, name="recursive")
+
+
+@pytest.mark.parametrize(
+    ("old", "same", "new"),
+    [
+        (_allows([1, 2]), _allows([1, 2]), _allows([1, 3])),
+        (_allows([1], 2), _allows([1], 2), _allows([1], 3)),
+        (_factory(max, 1), _factory(max, 1), _factory(max, 2)),
+        (_factory(print, sep=","), _factory(print, sep=","), _factory(print, sep=";")),
+        (_recursive(1), _recursive(1), _recursive(2)),
+        (
+            *no_personal_data("phone", regions=["DE"]),
+            *no_personal_data("phone", regions=["DE"]),
+            *no_personal_data("phone", regions=["US"]),
+        ),
+    ],
+)
+def test_a_python_check_is_another_one_where_what_it_was_given_is(old: pa.Check, same: pa.Check, new: pa.Check) -> None:
+    assert found(one(old), one(same)) == []
+    assert [kind for _, kind in found(one(old), one(new))] == ["stricter"]
