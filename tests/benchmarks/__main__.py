@@ -20,13 +20,15 @@ def main() -> int:
     parser.add_argument("--repetitions", type=int, default=5, help="of each work, alternating (default: %(default)s)")
     parser.add_argument("--slow-repetitions", type=int, default=3, help="of slow peers (default: %(default)s)")
     parser.add_argument("--huge", action="store_true", help="ten times the rows too, for the memory; 6 GB of disk")
+    parser.add_argument("--folder", type=Path, help="where tables are made and left (default: made anew and removed)")
     parser.add_argument("--keep", type=Path, default=Path("benchmarks"), metavar="FOLDER", help="for the JSON")
     chosen = parser.parse_args()
     names = chosen.only or [name for name in SUITES if name != "huge" or chosen.huge]
     machine = {"cores": len(os.sched_getaffinity(0)), "python": platform.python_version(), "rows": chosen.rows}
     failed: list[Figure] = []
-    with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
-        setting = Setting(chosen.rows, chosen.rows * 10, chosen.repetitions, chosen.slow_repetitions, Path(folder))
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as temporary:
+        folder = chosen.folder or Path(temporary)
+        setting = Setting(chosen.rows, chosen.rows * 10, chosen.repetitions, chosen.slow_repetitions, folder)
         for name in names:
             print(f"{name}:", file=sys.stderr, flush=True)
             outcome = SUITES[name](setting)

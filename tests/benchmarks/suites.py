@@ -25,7 +25,7 @@ class Setting:
         huge_rows: Of the table that is only held for its memory.
         repetitions: Of each piece of work.
         slow_repetitions: Of the peers that take minutes.
-        folder: For the files; removed afterwards.
+        folder: For the files; those of the orders are made where they are not there.
     """
 
     rows: int
