@@ -42,7 +42,8 @@ def _infer(chosen: argparse.Namespace) -> int:
     from secure_ml.contracts.guessing import with_guessed_types
     from secure_ml.contracts.inference import infer_contract, may_be_key
     from secure_ml.contracts.profiling import profile_table
-    from secure_ml.contracts.tables import fetch, open_table
+    from secure_ml.contracts.queries import fetch
+    from secure_ml.contracts.tables import open_table
     from secure_ml.errors import MalformedError
 
     opened = open_table(chosen.file, **reading_of(chosen))

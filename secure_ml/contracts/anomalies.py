@@ -24,8 +24,9 @@ from secure_ml.contracts.compiled import run_rules
 from secure_ml.contracts.findings import Finding, Report
 from secure_ml.contracts.profile import Profile, parse
 from secure_ml.contracts.profiling import profile_table
+from secure_ml.contracts.queries import fetch
 from secure_ml.contracts.rules import METADATA_KEY, Rules, Tier, compile_rules, to_schema
-from secure_ml.contracts.tables import dtypes_of, fetch, is_text, open_table
+from secure_ml.contracts.tables import dtypes_of, is_text, open_table
 from secure_ml.errors import PreconditionError
 from secure_ml.home import read_file
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from secure_ml.contracts.compiled import run_rules
 from secure_ml.contracts.findings import Report
+from secure_ml.contracts.queries import fetch_polars
 from secure_ml.contracts.rules import compile_rules
-from secure_ml.contracts.tables import fetch_polars, table_of
+from secure_ml.contracts.tables import table_of
 from secure_ml.spec import GuardedModel
 
 if TYPE_CHECKING:

@@ -19,8 +19,9 @@ from secure_ml.contracts.failing import failing_rows
 from secure_ml.contracts.falling_back import Judged, judge_check, judge_column
 from secure_ml.contracts.findings import Fallback, Finding, Report
 from secure_ml.contracts.loading import Contract
+from secure_ml.contracts.queries import fetch
 from secure_ml.contracts.rules import Rule, Rules, compile_rules
-from secure_ml.contracts.tables import dtypes_of, fetch, is_text
+from secure_ml.contracts.tables import dtypes_of, is_text
 from secure_ml.contracts.uniqueness import UNIQUENESS, repeated_rows
 
 if TYPE_CHECKING:

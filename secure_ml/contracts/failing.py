@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.contracts.tables import fetch
+from secure_ml.contracts.queries import fetch
 from secure_ml.contracts.text_files import MAX_NAME
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.findings import Finding, ReasonCode
+from secure_ml.contracts.queries import fetch_polars
 from secure_ml.contracts.rules import Rule, Rules
-from secure_ml.contracts.tables import fetch_polars
 
 if TYPE_CHECKING:
     import polars as pl

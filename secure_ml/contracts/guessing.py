@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.contracts.tables import dtypes_of, fetch, is_text
+from secure_ml.contracts.queries import fetch
+from secure_ml.contracts.tables import dtypes_of, is_text
 from secure_ml.contracts.typing_text import typed
 
 if TYPE_CHECKING:

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-import threading
 import weakref
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
+from secure_ml.contracts.queries import LIMIT_S, MEMORY, Opened, said
 from secure_ml.contracts.text_files import MAX_COLUMNS, column_names, inspect_text, refuse_names
-from secure_ml.errors import MalformedError, PreconditionError, SecureMLError
+from secure_ml.errors import MalformedError
 from secure_ml.home import open_file
 
 if TYPE_CHECKING:
@@ -26,17 +25,12 @@ if TYPE_CHECKING:
     import ibis
     import polars as pl
 
-__all__ = ["dtypes_of", "fetch", "fetch_polars", "is_text", "open_table", "said", "table_of", "where_of"]
+__all__ = ["dtypes_of", "is_text", "open_table", "table_of"]
 
-_MEMORY = "600MB"
 _MAX_SPILL = "50GB"
 _NAME = "batch"
 _MAX_RATIO = 1000
-_LIMIT_S = 60.0
 _LEAST_BYTES_PER_S = 2 << 20
-_MAX_FRAME_BYTES = 2 << 30
-_HEADROOM_BYTES = 2 << 30
-_ONE_AT_A_TIME = threading.Lock()
 _FREE_CELLS = 1 << 30
 
 Kind = Literal["Parquet", "Arrow", "JSON lines", "CSV"]
@@ -53,23 +47,6 @@ _FOREIGN = {
     b"ORC": "ORC",
     b"Obj\x01": "Avro",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """What is known of a table beyond what the engine tells.
-
-    Attributes:
-        where: What to call the file in an error.
-        text: Whether all columns are text that is yet to be typed.
-        dtypes: The columns as Polars would read them, None where the engine's own types say all.
-        limit_s: A query that takes longer is given up.
-    """
-
-    where: str
-    text: bool
-    dtypes: Mapping[str, pl.DataType] | None = None
-    limit_s: float = _LIMIT_S
 
 
 def open_table(path: Path, *, columns: Sequence[str] | None = None, null: Collection[str] = ("",)) -> ibis.Table:
@@ -96,7 +73,7 @@ def open_table(path: Path, *, columns: Sequence[str] | None = None, null: Collec
     except BaseException:
         stream.close()
         raise
-    limit_s = _LIMIT_S + os.fstat(stream.fileno()).st_size / _LEAST_BYTES_PER_S
+    limit_s = LIMIT_S + os.fstat(stream.fileno()).st_size / _LEAST_BYTES_PER_S
     return _as_table(con, replace(given, limit_s=limit_s), stream)
 
 
@@ -110,10 +87,10 @@ def table_of(frame: pl.DataFrame, *, where: str = "table", text: bool = False) -
     """
     con = _connect(None)
     con.register(_NAME, frame.to_arrow())
-    return _as_table(con, _Opened(where, text, dict(frame.schema)), frame)
+    return _as_table(con, Opened(where, text, dict(frame.schema)), frame)
 
 
-def _as_table(con: duckdb.DuckDBPyConnection, opened: _Opened, source: Any) -> ibis.Table:
+def _as_table(con: duckdb.DuckDBPyConnection, opened: Opened, source: Any) -> ibis.Table:
     from ibis.backends.duckdb import Backend  # not `ibis.duckdb`, which reads the entry points of all packages
 
     backend = Backend.from_connection(con)
@@ -122,7 +99,7 @@ def _as_table(con: duckdb.DuckDBPyConnection, opened: _Opened, source: Any) -> i
     return backend.table(_NAME)
 
 
-def _opened(table: ibis.Table) -> _Opened | None:
+def _opened(table: ibis.Table) -> Opened | None:
     known = getattr(table.get_backend(), "_secure_ml", None)
     return known[0] if known is not None and table.op().name == _NAME else None
 
@@ -165,144 +142,6 @@ def _polars(dtype: Any) -> pl.DataType:
     return made
 
 
-def fetch(expression: ibis.Table) -> list[dict[str, Any]]:
-    """Run a query whose result is small.
-
-    Raises:
-        MalformedError: The file cannot be read to its end, or needs more memory than the engine may take.
-    """
-    import duckdb
-
-    try:
-        rows: list[dict[str, Any]] = _arrow_table(expression).to_pylist()
-    except duckdb.Error as error:
-        raise said(error, where_of(expression)) from None
-    return rows
-
-
-def fetch_polars(table: ibis.Table, columns: Mapping[str, tuple[str, pl.DataType]]) -> pl.DataFrame:
-    """Read columns into memory.
-
-    Args:
-        table: The table.
-        columns: Name in the result to the column in the table and its type.
-
-    Raises:
-        MalformedError: The file cannot be read to its end, or needs more memory than the engine may take.
-        PreconditionError: The columns do not fit into memory.
-    """
-    import duckdb
-    import polars as pl
-
-    texts = {
-        f"c{index}": table[key].length().sum()
-        for index, (key, _) in enumerate(columns.values())
-        if table[key].type().is_string()
-    }
-    (sizes,) = fetch(table.aggregate(rows=table.count(), **texts))
-    needed = int(sizes.pop("rows")) * 16 * len(columns) + sum(int(size or 0) for size in sizes.values())
-    if needed > _MAX_FRAME_BYTES:
-        raise PreconditionError(
-            f"{', '.join(columns)}: a rule that is not compiled would read {needed >> 20} MiB into memory, at most "
-            f"{_MAX_FRAME_BYTES >> 20} are; write it as a rule that compiles"
-        )
-    picked = table.select(
-        **{f"c{index}": _portable(table[key], dtype) for index, (key, dtype) in enumerate(columns.values())}
-    )
-    try:
-        frame = pl.from_arrow(_arrow_table(picked, 3 * needed))
-    except duckdb.Error as error:
-        raise said(error, where_of(picked)) from None
-    return pl.DataFrame(frame).select(
-        (pl.col(f"c{index}").cast(pl.Duration("us")) if isinstance(dtype, pl.Duration) else pl.col(f"c{index}"))
-        .cast(dtype)
-        .alias(name)
-        for index, (name, (_, dtype)) in enumerate(columns.items())
-    )
-
-
-def _arrow_table(expression: ibis.Table, result_bytes: int = 0) -> Any:
-    """Run a query; DuckDB's own result is taken as it stands, where ibis would turn times into text."""
-    backend = expression.get_backend()
-    if backend.name != "duckdb":
-        return expression.to_pyarrow()
-    known = getattr(backend, "_secure_ml", None)
-    watch = threading.Timer(known[0].limit_s if known else _LIMIT_S, backend.con.interrupt)
-    with _bounded_memory(_HEADROOM_BYTES + result_bytes):
-        watch.start()
-        try:
-            return backend.con.sql(backend.compile(expression)).to_arrow_table()
-        finally:
-            watch.cancel()
-            watch.join()
-
-
-@contextmanager
-def _bounded_memory(headroom_bytes: int) -> Iterator[None]:
-    """Bound what the process may allocate: the engine's own limit leaves out the strings that a reader decodes.
-
-    A dictionary of one cell of 10 MB, referred to by 2,000 rows, is 20 GB in the engine's hands and 6 kB in a file.
-    """
-    import resource
-
-    with _ONE_AT_A_TIME:
-        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        bound = used + headroom_bytes
-        bound = bound if soft == resource.RLIM_INFINITY else min(bound, soft)
-        resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-
-
-def _portable(value: Any, dtype: pl.DataType) -> Any:
-    """Return a column in a form that leaves the engine: a duration as whole microseconds."""
-    import ibis
-    import polars as pl
-
-    if not isinstance(dtype, pl.Duration):
-        return value
-
-    def microseconds(value: Any) -> int:
-        raise NotImplementedError  # the engine's own function of another name is called
-
-    microseconds.__annotations__ = {}
-    made = ibis.udf.scalar.builtin(microseconds, name="epoch_us", signature=((value.type(),), "int64"))
-    return made(value)
-
-
-def where_of(expression: ibis.Table) -> str:
-    """What to call a table in an error."""
-    known = getattr(expression.get_backend(), "_secure_ml", None)
-    return known[0].where if known is not None else "table"
-
-
-def said(error: Exception, where: str) -> SecureMLError:
-    """Say what the engine found, without the cells that it quotes."""
-    import re
-
-    import duckdb
-
-    text = str(error)
-    if isinstance(error, duckdb.OutOfMemoryException) or text.startswith("Out of Memory Error"):
-        return MalformedError(f"{where}: needs more than {_MEMORY} of memory to be read; split the file")
-    if isinstance(error, duckdb.InterruptException):
-        return MalformedError(f"{where}: takes longer than a file of its size may; a bomb is not read")
-    line = re.search(r"CSV Error on Line: (\d+)", text)
-    at = f", line {line[1]}" if line else ""
-    width = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", text)
-    if width:
-        return MalformedError(f"{where}{at}: expected {width[1]} columns, found {width[2]}")
-    if "unterminated quote" in text or "state machine" in text:
-        return MalformedError(f"{where}{at}: expected CSV, found a quote that does not close or is out of place")
-    if "Maximum line size" in text:
-        return MalformedError(f"{where}{at}: a line that is too long")
-    said = "is damaged, or holds what no table can hold"
-    return MalformedError(f"{where}{at}: cannot be read to its end, it {said} ({type(error).__name__})")
-
-
 def _connect(path: str | None) -> duckdb.DuckDBPyConnection:
     import duckdb
 
@@ -314,7 +153,7 @@ def _connect(path: str | None) -> duckdb.DuckDBPyConnection:
             "autoload_known_extensions": "false",
             "allow_community_extensions": "false",
             "allow_persistent_secrets": "false",
-            "memory_limit": _MEMORY,
+            "memory_limit": MEMORY,
             "max_temp_directory_size": _MAX_SPILL,
             "temp_directory": folder,
             # What a file says of its own figures must not decide how it is read: a hostile one lies, and every one
@@ -360,7 +199,7 @@ def _kind(stream: BinaryIO, where: str) -> Kind:
     return "JSON lines" if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else "CSV"
 
 
-def _parquet(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: Any, __: Any) -> _Opened:
+def _parquet(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: Any, __: Any) -> Opened:
     import duckdb
     import polars as pl
 
@@ -380,10 +219,10 @@ def _parquet(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: An
         con.read_parquet(source).create_view(_NAME)
     except (duckdb.Error, pl.exceptions.PolarsError, OSError) as error:
         raise MalformedError(f"{where}: expected Parquet, it cannot be read ({type(error).__name__})") from None
-    return _Opened(where, text=False, dtypes=dtypes)
+    return Opened(where, text=False, dtypes=dtypes)
 
 
-def _arrow(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: Any, __: Any) -> _Opened:
+def _arrow(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: Any, __: Any) -> Opened:
     import polars as pl
     import pyarrow as pa
     import pyarrow.dataset
@@ -395,10 +234,10 @@ def _arrow(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: Any,
         con.register(_NAME, pyarrow.dataset.dataset(path, format="ipc"))
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
         raise MalformedError(f"{where}: expected Arrow IPC, it cannot be read ({type(error).__name__})") from None
-    return _Opened(where, text=False, dtypes=dtypes)
+    return Opened(where, text=False, dtypes=dtypes)
 
 
-def _json(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: Any, __: Any) -> _Opened:
+def _json(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: Any, __: Any) -> Opened:
     import duckdb
 
     inspect_text(stream, where, quoted=False)
@@ -422,7 +261,7 @@ def _json(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: Any, 
         raise MalformedError(
             f"{where}: expected one JSON object a line, it cannot be read ({type(error).__name__})"
         ) from None
-    return _Opened(where, text=True)
+    return Opened(where, text=True)
 
 
 def _csv(
@@ -431,7 +270,7 @@ def _csv(
     where: str,
     columns: Sequence[str] | None,
     null: Collection[str],
-) -> _Opened:
+) -> Opened:
     import duckdb
 
     inspect_text(stream, where, quoted=True)
@@ -455,7 +294,7 @@ def _csv(
             raise MalformedError(f"{where}: no rows, expected at least one after the line of column names")
     except duckdb.Error as error:
         raise said(error, where) from None
-    return _Opened(where, text=True)
+    return Opened(where, text=True)
 
 
 def _cell(name: str, null: Collection[str]) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from secure_ml.contracts.queries import fetch
 from secure_ml.contracts.rules import Rule
-from secure_ml.contracts.tables import fetch
 
 if TYPE_CHECKING:
     from secure_ml.contracts.binding import Bound
