@@ -87,7 +87,8 @@ def render(outcome: Outcome) -> str:
         parts.append(_table(("work", "wall s", "CPU s", "peak MB", "runs"), rows))
     if outcome.figures:
         parts.append(_table(("figure", "wall", "CPU", "limit", "met"), [_row(figure) for figure in outcome.figures]))
-    parts += [f"- {remark}" for remark in outcome.remarks]
+    if outcome.remarks:
+        parts.append("\n".join(f"- {remark}" for remark in outcome.remarks))
     return "\n\n".join(parts) + "\n"
 
 

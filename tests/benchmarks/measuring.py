@@ -86,7 +86,7 @@ def measured(work: Callable[[], Any]) -> None:
 def _cpu_s() -> float:
     """CPU of this process and of the children that it has waited for."""
     spent = os.times()
-    return spent.user + spent.system + spent.children_user + spent.children_system
+    return time.process_time() + spent.children_user + spent.children_system
 
 
 def _peak_bytes() -> int:
