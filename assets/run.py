@@ -50,15 +50,21 @@ def run_model(installation: Installation, name: str) -> int:
     """Run the main job of one model and print a summary.
 
     Returns:
-        0 where a release serves and everything refused was refused by a gate, 1 otherwise.
+        0 where a release serves, a batch was accepted and everything refused was refused by a gate, 1 otherwise.
     """
     model = find_model(name)
     summary = Summary()
+    accepted = 0
     with dg.DagsterInstance.get() as instance:
         for batch in batch_names(model, installation.home):
             _say(f"batch {batch}: from its bytes to the promotion rule")
-            refused = _execute(instance, model, "intake", batch) or _execute(instance, model, "promotion")
-            summary.refused += [f"{batch}: {stage}: {reason}" for stage, reason in refused]
+            refused = _execute(instance, model, "intake", batch)
+            accepted += not refused
+            for stage, reason in refused or _execute(instance, model, "promotion"):
+                _say(f"refused by {stage}: {reason}")
+                summary.refused.append(f"{batch}: {stage}: {reason}")
+        if not accepted:
+            summary.failed.append("intake: no batch was accepted; mend the batches, or the contract")
         if installation.policy != "production":
             return print_experiment(installation, model, summary)
         released = current_release(installation.home, installation.trust, model.name)
@@ -176,7 +182,7 @@ def _send(
         if status == 200:
             answered += 1
         elif status == 400:
-            refused[str(answer.get("error"))] += 1
+            refused[str(answer.get("error")).replace("; ", " and ")] += 1
         else:
             raise UnavailableError(f"the service answered {status}: {answer.get('error')}")
     text = f"{title}: {answered} answered, {len(rows) - len(todo)} had been answered before"

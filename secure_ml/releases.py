@@ -236,7 +236,8 @@ def _check_witness(trust: Trust, model: str, found: list[Release]) -> _Witness |
     if seen is not None and len(found) < seen.number:
         raise RejectedError(
             f"releases/{model}: release {seen.number} was seen before and is gone; this home was rolled back "
-            "or emptied; restore it, or empty the whole home to start anew"
+            "or emptied, or is another home than the one that this trust root knows; restore it, or materialize "
+            "from the data on in an empty home to start anew"
         )
     if seen is not None and found[seen.number - 1].document != seen.document:
         raise RejectedError(f"releases/{model}/{seen.number:06}.json: another document than was seen before")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from secure_ml.commands.reading import add_reading, reading_of
 from secure_ml.commands.saying import ACCEPTED, AddCommand
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def add(command: AddCommand) -> None:
     profile.add_argument(
         "--personal", metavar="COLUMN", action="append", default=[], help="keep only counts of this column; repeatable"
     )
+    add_reading(profile)
 
 
 def _profile(chosen: argparse.Namespace) -> int:
@@ -39,7 +41,7 @@ def _profile(chosen: argparse.Namespace) -> int:
     from secure_ml.contracts.profiling import profile_table, without_values
     from secure_ml.contracts.tables import open_table
 
-    table = open_table(chosen.file)
+    table = open_table(chosen.file, **reading_of(chosen))
     if chosen.contract:
         from secure_ml.contracts.anomalies import profile_as_declared
         from secure_ml.contracts.loading import load_contract

@@ -145,7 +145,10 @@ def hold(installation: Installation, model: GuardedModel, version: str, found: S
             against, by = f"discarded, never to go on (quarantine {refusal.cause[:12]})", refusal.cause
         elif not against:
             contract = refusal.inputs["contract"][:12]
-            against = f"in quarantine ({refusal.cause[:12]}) since contract {contract} refused the same bytes"
+            against = (
+                f"in quarantine ({refusal.cause[:12]}) since contract {contract} refused the same bytes; decide with "
+                f"secure-ml quarantine release (or discard) {model.name} {refusal.cause[:12]} --why REASON"
+            )
             by = refusal.cause
     if rows and model.quarantine == "batch" and not against:
         against = f"{len(rows)} of its rows are in quarantine ({aside[:12]}), and whole batches are quarantined now"
