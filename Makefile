@@ -32,6 +32,7 @@ setup: $(VENV)/installed
 
 # The stamp holds for these two files only; a changed hash in the lock fails here.
 $(VENV)/installed: requirements.lock pyproject.toml
+	@echo "installing what requirements.lock names into $(VENV); this takes some minutes, once"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .

@@ -122,7 +122,7 @@ def _share(name: str, fraction: float) -> None:
 def null_fraction_at_most(fraction: float, *, warn: bool = False) -> pa.Check:
     """At most this share of a column's cells is missing."""
     _share("null_fraction_at_most", fraction)
-    return _check("null_fraction_at_most", f"null, more than {fraction:.0%}", warn, fraction=fraction)
+    return _check("null_fraction_at_most", f"null, more than {100 * fraction:g}%", warn, fraction=fraction)
 
 
 def mean_between(low: float, high: float, *, warn: bool = False) -> pa.Check:
@@ -183,7 +183,7 @@ def out_of_vocabulary_at_most(vocabulary: Collection[Any], fraction: float, *, w
     known = tuple(vocabulary)
     if not known:
         raise PreconditionError("out_of_vocabulary_at_most: expected at least one value")
-    said = f"outside the {len(known)} values of the vocabulary, more than {fraction:.0%}"
+    said = f"outside the {len(known)} values of the vocabulary, more than {100 * fraction:g}%"
     return _check("out_of_vocabulary_at_most", said, warn, vocabulary=known, fraction=float(fraction))
 
 
