@@ -2,6 +2,7 @@
 
 1. Bind the contract to the table: shape and types need no scan.
 2. One aggregate counts the rows that fail each rule, and takes the figures of the rules about a whole column.
+   Text columns with few different values take a narrow pass of their own, see `few_values`.
 3. Uniqueness takes a pass for each rule of its own.
 4. What cannot be compiled is run by pandera on Polars, over the columns that it needs; the report says which and why.
 5. Only where a rule failed, a second scan says how, and fetches at most 1,000 failing rows.
@@ -9,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from secure_ml.contracts.binding import Bound, bind
 from secure_ml.contracts.expressions import Part, Unportable, compare_columns, count_where, failing_parts, passes
 from secure_ml.contracts.failing import failing_rows
 from secure_ml.contracts.falling_back import Judged, judge_check, judge_column
+from secure_ml.contracts.few_values import BY_VALUE, count_few_values, figures_by_value
 from secure_ml.contracts.findings import Fallback, Finding, Report
 from secure_ml.contracts.loading import Contract
 from secure_ml.contracts.queries import fetch
@@ -81,12 +84,9 @@ def run_rules(
         except Unportable as error:
             fallbacks.append((rule, str(error)))
     # 2. One aggregate.
-    measures = {"rows": bound.table.count()}
-    for index, item in enumerate(counted):
-        measures[f"c{index}"] = _failed_rows(item, bound)
-    for index, made in enumerate(aggregates):
-        measures |= {f"a{index}_{name}": value for name, value in made.measures.items()}
-    (values,) = fetch(bound.table.aggregate(**measures))
+    all_rules = [*(item.rule for item in counted), *(made.rule for made in aggregates)]
+    few = count_few_values(bound, all_rules) if part_of is None else {}
+    values = _one_pass(bound, counted, aggregates, few)
     rows = int(values["rows"])
     failed = [item for index, item in enumerate(counted) if values[f"c{index}"]]
     findings = [replace(finding, failed=rows, rows=rows) for finding in bound.shape]
@@ -116,6 +116,28 @@ def run_rules(
     named = [Fallback(rule.column, rule.name, why) for rule, why in fallbacks]
     named += [Fallback(name, "all rules of the column", why) for name, why in bound.whole.items()]
     return Report(rows, tuple(findings), None, rows_found, tuple(named)), bound
+
+
+def _one_pass(
+    bound: Bound, counted: list[_Counted], aggregates: list[Aggregate], few: Mapping[str, Mapping[str | None, int]]
+) -> dict[str, Any]:
+    """Take all counts and figures: `c<index>` of the rules of each row, `a<index>_<name>` of the others."""
+    by_value: dict[str, dict[str, Rule]] = {name: {} for name in few}
+    measures = {"rows": bound.table.count()}
+    for index, item in enumerate(counted):
+        if item.rule.kind in BY_VALUE and item.rule.column in by_value:
+            by_value[item.rule.column][f"c{index}"] = item.rule
+        else:
+            measures[f"c{index}"] = _failed_rows(item, bound)
+    for index, made in enumerate(aggregates):
+        if made.rule.kind in BY_VALUE and made.rule.column in by_value:
+            by_value[made.rule.column][f"a{index}"] = made.rule
+        else:
+            measures |= {f"a{index}_{name}": value for name, value in made.measures.items()}
+    (values,) = fetch(bound.table.aggregate(**measures))
+    for name, rules in by_value.items():
+        values |= figures_by_value(bound, name, few[name], rules)
+    return values
 
 
 def _failed_rows(item: _Counted, bound: Bound) -> Any:
