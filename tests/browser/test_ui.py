@@ -84,6 +84,14 @@ def test_the_graph_of_the_model_is_shown(address: int, browser: webdriver.Chrome
     keep(browser, "graph")
 
 
+def follow(browser: webdriver.Chrome, part: str, otherwise: str) -> None:
+    """Open the first link of the page whose address holds `part`."""
+    addresses = [str(link.get_attribute("href")) for link in browser.find_elements(By.TAG_NAME, "a")]
+    links = [address for address in addresses if part in address]
+    assert links, otherwise
+    browser.get(links[0])
+
+
 def open_red_check(address: int, browser: webdriver.Chrome) -> None:
     browser.get(f"http://127.0.0.1:{address}{CHECKS}")
     require_shown(browser, "Partitions", "Execution history")
@@ -111,13 +119,7 @@ def test_the_red_check_links_to_the_validation_docs(address: int, browser: webdr
     browser.find_elements(By.XPATH, "//tr[td[contains(., 'switzerland')]]//button")[-1].click()
     require_shown(browser, "validation_docs")
     keep(browser, "red_check_metadata")
-    links = [
-        str(link.get_attribute("href"))
-        for link in browser.find_elements(By.TAG_NAME, "a")
-        if f":{address + 1}/validation/home/heart_disease/" in str(link.get_attribute("href"))
-    ]
-    assert links, "no link to the page of the validation"
-    browser.get(links[0])
+    follow(browser, f":{address + 1}/validation/home/heart_disease/", "no link to the page of the validation")
     require_shown(browser, "Failing rules", FINDING, "Quarantine", "Distributions")
     browser.find_element(By.LINK_TEXT, "← all validations").click()
     require_shown(browser, "Validation of all models", "Blocked now (2)", "heart_disease: va")
@@ -128,13 +130,7 @@ def test_the_drift_report_is_linked_and_shown(address: int, browser: webdriver.C
     browser.get(f"http://127.0.0.1:{address}/assets/heart_disease/drift_report?view=overview")
     require_shown(browser, "drift alarm: ")
     keep(browser, "drift_report_asset")
-    links = [
-        str(link.get_attribute("href"))
-        for link in browser.find_elements(By.TAG_NAME, "a")
-        if f":{address + 1}/heart_disease/drift-" in str(link.get_attribute("href"))
-    ]
-    assert links, "no link to the HTML report"
-    browser.get(links[0])
+    follow(browser, f":{address + 1}/heart_disease/drift-", "no link to the HTML report")
     require_shown(browser, "drift alarm: ", "thalach", "Kolmogorov-Smirnov", "ALARM")
     keep(browser, "drift_report")
 
@@ -142,13 +138,7 @@ def test_the_drift_report_is_linked_and_shown(address: int, browser: webdriver.C
 def test_the_run_in_mlflow_is_linked_and_shown(address: int, browser: webdriver.Chrome) -> None:
     browser.get(f"http://127.0.0.1:{address}/assets/heart_disease/signed_model?view=overview")
     require_shown(browser, "mlflow_run")
-    links = [
-        str(link.get_attribute("href"))
-        for link in browser.find_elements(By.TAG_NAME, "a")
-        if f":{address + 2}/#/experiments/" in str(link.get_attribute("href"))
-    ]
-    assert links, "no link to the MLflow run"
-    browser.get(links[0])
+    follow(browser, f":{address + 2}/#/experiments/", "no link to the MLflow run")
     require_shown(browser, "cv_roc_auc")
     keep(browser, "mlflow_run")
 
