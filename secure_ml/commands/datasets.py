@@ -175,16 +175,15 @@ def _sign_manifest(chosen: argparse.Namespace) -> int:
     from secure_ml.datasets.sources.names import MANIFEST_FILE
     from secure_ml.digests import sha256
     from secure_ml.errors import PreconditionError
+    from secure_ml.home import write_derived
     from secure_ml.installation import Installation
 
     source = LocalFolder(chosen.folder)
     batches = {name: sha256(source.fetch(name, max_bytes=2 << 30)) for name in source.names()}
     signer = Installation.from_environment(os.environ).signer()
     path = chosen.output or chosen.folder / MANIFEST_FILE
-    fresh = path.with_name(f".{path.name}.fresh")
     try:
-        fresh.write_bytes(sign_manifest(chosen.source, batches, signer))
-        fresh.replace(path)
+        write_derived(path, sign_manifest(chosen.source, batches, signer))
     except OSError as error:
         raise PreconditionError(f"{path}: cannot be written ({error.strerror})") from None
     document = {"ok": True, "source": chosen.source, "manifest": str(path), "key": signer.keyid, "batches": batches}

@@ -36,7 +36,7 @@ def _validation_docs(chosen: argparse.Namespace) -> int:
     from secure_ml.errors import PreconditionError
     from secure_ml.home import Home
     from secure_ml.installation import Installation
-    from secure_ml.monitoring.validation_docs import OWN, docs_folder, write_docs
+    from secure_ml.monitoring.validation_docs import OWN, docs_folder, write_docs, write_own_docs
     from secure_ml.monitoring.validation_state import Place
 
     place = Installation.for_verification(os.environ)
@@ -49,7 +49,7 @@ def _validation_docs(chosen: argparse.Namespace) -> int:
     if chosen.home and not chosen.out:
         raise PreconditionError("--out: needed with --home; the pages of a home's own hold that home only")
     folder = chosen.out.resolve() if chosen.out else docs_folder(place)
-    state = write_docs(places, place.trust, folder)
+    state = write_docs(places, place.trust, folder) if chosen.out else write_own_docs(place)
     index = folder / "index.html"
     document = {
         "ok": not state.troubles,

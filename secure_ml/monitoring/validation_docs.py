@@ -135,7 +135,8 @@ def _require_folder(path: Path) -> None:
 
 
 def _remove_others(folder: Path, kept: set[Path]) -> None:
-    """Remove pages of validations that are not on record any more, and nothing else."""
+    """Remove pages of validations that are not on record any more, and nothing else, and nothing behind a link."""
     for path in folder.glob("*/*"):
-        if _PAGE.fullmatch(path.name) and path not in kept:
+        linked = folder.is_symlink() or path.parent.is_symlink()
+        if _PAGE.fullmatch(path.name) and path not in kept and not linked:
             path.unlink(missing_ok=True)

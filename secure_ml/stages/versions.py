@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 import secrets
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ __all__ = ["Version", "checkout", "compare", "find_version", "list_versions"]
 
 _STAGES = ("dataset", "validated_dataset", "training_set")
 _PREFIX = re.compile(r"[0-9a-f]{4,64}")
+_ID_DIGITS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +76,25 @@ def list_versions(installation: Installation, model: str, batch: str | None = No
 def find_version(installation: Installation, model: str, name: str) -> Version:
     """Return an accepted version, by the first characters of its id, or the newest of a batch, by the batch's name.
 
+    Whoever sends a batch may call it as the version of another begins: only all digits of an id then name the version.
+
     Raises:
-        PreconditionError: None or more than one version begins so, and no batch is called so.
+        PreconditionError: None or more than one version begins so, and no batch is called so; or both.
         EvidenceRejectedError: It was refused.
         SecureMLError: Evidence does not verify; it is named.
     """
     found = list_versions(installation, model)
     of_batch = [version for version in found if version.batch == name and version.evidence.stage == "dataset"]
-    if of_batch:
+    named = [version for version in found if _PREFIX.fullmatch(name) and version.id.startswith(name)]
+    if of_batch and named and len(name) < _ID_DIGITS:
+        raise PreconditionError(f"{model}: {name} is a batch, and a version begins so; give all digits of the version")
+    if of_batch and not named:
         require(of_batch[-1].evidence)
         return of_batch[-1]
     if not _PREFIX.fullmatch(name):
         raise PreconditionError(
             f"{model}: no batch {name}, and no version begins so; see secure-ml dataset log {model}"
         )
-    named = [version for version in found if version.id.startswith(name)]
     ids = {version.id for version in named}
     if len(ids) != 1:
         raise PreconditionError(f"{model}: {len(ids)} versions begin with {name}, expected one; give more digits")
@@ -116,12 +122,14 @@ def checkout(installation: Installation, model: str, name: str, folder: Path) ->
     files = read_subjects(version.evidence, dataset_folder(installation.home, model, version.id))
     fresh = folder.parent / f".{folder.name}-{secrets.token_hex(8)}"
     try:
-        fresh.mkdir(parents=True)
+        fresh.mkdir(mode=0o700, parents=True)  # it may hold personal data
         for file, content in files.items():
             (fresh / file).write_bytes(content)
         fresh.rename(folder)
     except OSError as error:
         raise PreconditionError(f"{folder}: cannot be written ({error.strerror})") from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
     return version, sorted(files)
 
 

@@ -1,0 +1,107 @@
+"""The way of the data against who writes the home and sends batches: links, names, and what commands write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from secure_ml.cli import main
+from secure_ml.installation import Installation
+from secure_ml.monitoring.validation_docs import docs_folder, write_own_docs
+from secure_ml.spec import GuardedModel
+from secure_ml.stages.dataset import dataset
+from tests.guarded import guarded_model, put_batch
+
+ROWS = [(1.5, 2.5, 1), (2, 0.5, 0), (3.25, -1, 1), (4, 0, 0)]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> GuardedModel:
+    return guarded_model(tmp_path / "models")
+
+
+@pytest.fixture
+def command(environment: dict[str, str], installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Installation:
+    """The environment of `installation`, for commands."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return installation
+
+
+def test_a_link_in_the_inbox_does_not_lead_a_signed_manifest_over_the_key(
+    command: Installation, model: GuardedModel, tmp_path: Path
+) -> None:
+    """Whoever writes the inbox puts links where a writer would go; a plain write goes through each of them."""
+    inbox, key = command.home.inbox / model.name, tmp_path / "keys" / "signer.pem"
+    put_batch(inbox, "first", ROWS)
+    through = tmp_path / "through"
+    through.write_text("somebody's own")
+    (tmp_path / "link").symlink_to(through)
+    (tmp_path / "link").write_text("gone")
+    assert through.read_text() == "gone", "the attack works on a plain write"
+    good = key.read_bytes()
+    for name in (".manifest.dsse.json.fresh", "manifest.dsse.json"):
+        (inbox / name).symlink_to(key)
+    assert main(["dataset", "sign-manifest", str(inbox), "--source", "inbox"]) == 0
+    assert key.read_bytes() == good
+    assert not (inbox / "manifest.dsse.json").is_symlink()
+
+
+def test_a_batch_called_as_another_version_begins_is_not_taken_for_it(
+    command: Installation, model: GuardedModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inbox = command.home.inbox / model.name
+    put_batch(inbox, "first", ROWS)
+    wanted = dataset(command, model, "first").inputs["version"]
+    put_batch(inbox, wanted[:12], [(9, 9, 0), (8, 8, 1)])
+    put_batch(inbox, wanted, [(7, 9, 0), (7, 8, 1)])
+    for name in (wanted[:12], wanted):
+        dataset(command, model, name)
+    assert main(["dataset", "checkout", model.name, wanted[:12], str(tmp_path / "out")]) == 2
+    assert "is a batch, and a version begins so; give all digits" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main(["dataset", "checkout", model.name, wanted, str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "batch.csv").read_bytes() == (inbox / "first.csv").read_bytes()
+
+
+def test_what_is_checked_out_is_for_its_owner_alone_and_a_failure_leaves_nothing(
+    command: Installation, model: GuardedModel, tmp_path: Path
+) -> None:
+    put_batch(command.home.inbox / model.name, "first", ROWS)
+    dataset(command, model, "first")
+    assert main(["dataset", "checkout", model.name, "first", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700
+    assert main(["dataset", "checkout", model.name, "first", str(tmp_path / "new" / "..")]) == 2
+    assert not list((tmp_path / "new").iterdir())
+
+
+@pytest.mark.parametrize("link", ["home", "home/model"])
+def test_no_page_is_removed_behind_a_link(link: str, installation: Installation, tmp_path: Path) -> None:
+    """Evidence is called as pages are, so a link to another home's evidence would have it removed."""
+    root = docs_folder(installation)
+    old = root / "home" / "gone" / f"{'a' * 64}.json"
+    old.parent.mkdir(parents=True)
+    old.write_text("a page of what is no longer on record")
+    write_own_docs(installation)
+    assert not old.exists(), "without a link it is removed"
+    victim = tmp_path / "other" / "model" / f"{'a' * 64}.json"
+    victim.parent.mkdir(parents=True)
+    victim.write_text("evidence")
+    (root / "home" / "gone").rmdir()
+    if link == "home":
+        (root / "home").rmdir()
+    (root / link).symlink_to(victim.parents[1] if link == "home" else victim.parent)
+    write_own_docs(installation)
+    assert victim.read_text() == "evidence"
+
+
+def test_the_command_writes_no_page_through_a_link(
+    command: Installation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    command.home.reports.symlink_to(outside)
+    assert main(["validation-docs"]) == 2
+    assert "is a link, expected a folder" in capsys.readouterr().err
+    assert not list(outside.iterdir())
