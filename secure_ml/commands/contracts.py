@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
-from copy import copy
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,12 @@ from secure_ml.commands.reading import add_reading, reading_of
 from secure_ml.commands.saying import ACCEPTED, REJECTED, AddCommand, say
 
 if TYPE_CHECKING:
-    import ibis
-
     from secure_ml.contracts.findings import Report
+    from secure_ml.contracts.profile import Profile
 
 __all__ = ["add"]
+
+_FEW = 5
 
 
 def add(command: AddCommand) -> None:
@@ -45,7 +46,11 @@ def add(command: AddCommand) -> None:
         "--training", metavar="FILE|PROFILE.json", type=Path, help="the training data, or its profile: look for skew"
     )
     validate.add_argument(
-        "--slice", metavar="COLUMN", action="append", default=[], help="look at each value's rows too; repeatable"
+        "--slice",
+        metavar="COLUMN[=VALUE|=LOW..HIGH]",
+        action="append",
+        default=[],
+        help="look at each value's rows too, or at those of one value or range; repeatable",
     )
     add_reading(validate)
     validate.add_argument("--junit", metavar="FILE", type=Path, help="write the findings as JUnit XML too")
@@ -85,31 +90,35 @@ def _validate(chosen: argparse.Namespace) -> int:
             "rows": report.rows,
             "findings": [asdict(finding) for finding in report.findings],
             "fallbacks": [asdict(fallback) for fallback in report.fallbacks],
+            "unjudged": [asdict(part) for part in report.unjudged],
         },
         [f"{finding.tier}: {finding.sentence} [{finding.code}]" for finding in report.findings]
-        + [f"not compiled: {item.column or 'table'}: {item.rule}: {item.why}" for item in report.fallbacks],
+        + [f"not compiled: {item.column or 'table'}: {item.rule}: {item.why}" for item in report.fallbacks]
+        + _unjudged(report),
         f"{chosen.file.name}: {verdict}: {report.rows} rows, {blocking} blocking findings, {warnings} warnings",
     )
     return ACCEPTED if report.accepted else REJECTED
 
 
-def _report(chosen: argparse.Namespace) -> tuple[str, Report]:
-    beside = chosen.previous or chosen.training or chosen.slice
-    if chosen.contract.endswith(".py"):
-        from secure_ml.contracts.compiled import check_table
-        from secure_ml.contracts.loading import load_contract
-        from secure_ml.contracts.tables import open_table
+def _unjudged(report: Report) -> list[str]:
+    """Say which slices were too small: each by itself, or the number of them where a slice has many."""
+    lines: list[str] = []
+    for name in dict.fromkeys(part.slice for part in report.unjudged):
+        parts = [part for part in report.unjudged if part.slice == name]
+        if len(parts) <= _FEW:
+            lines += [f"not judged: slice {part.part}: {part.rows} rows are too few" for part in parts]
+        else:
+            rows = sum(part.rows for part in parts)
+            lines.append(f"not judged: {len(parts)} slices of {name}, with {rows} rows in all, each has too few")
+    return lines
 
-        contract = load_contract(Path(chosen.contract))
-        reading = reading_of(chosen)
-        table = open_table(chosen.file, **reading)
-        if beside:
-            return contract.name, _find(chosen, table, contract, **reading)
-        return contract.name, check_table(table, contract, environment=chosen.environment)
+
+def _report(chosen: argparse.Namespace) -> tuple[str, Report]:
+    if chosen.contract.endswith(".py"):
+        return _of_file(chosen)
     from secure_ml.contracts.checking import check
     from secure_ml.contracts.personal import with_personal
     from secure_ml.contracts.reading import parse_batch
-    from secure_ml.contracts.tables import table_of
     from secure_ml.errors import PreconditionError
     from secure_ml.home import read_file
     from secure_ml.spec import find_model
@@ -121,28 +130,33 @@ def _report(chosen: argparse.Namespace) -> tuple[str, Report]:
     model = find_model(chosen.contract)
     content = read_file(chosen.file, max_bytes=model.batches.max_bytes)
     batch = parse_batch(content, model.batches, chosen.file.name)
-    if beside:
-        strict = copy(model.schema)
-        strict.strict = True
-        table = table_of(batch, where=chosen.file.name, text=True)
-        return model.name, _find(chosen, table, strict, columns=model.batches.columns, null=model.batches.null)
-    return model.name, with_personal(check(batch, model, environment=chosen.environment), model.schema)
+    reading = {"columns": model.batches.columns, "null": model.batches.null}
+    beside = _references(chosen, model.schema, reading)
+    report = check(batch, model, environment=chosen.environment, slices=chosen.slice, **beside)
+    return model.name, with_personal(report, model.schema)
 
 
-def _find(chosen: argparse.Namespace, table: ibis.Table, contract: Any, **reading: Any) -> Report:
-    from secure_ml.contracts.anomalies import find_anomalies, load_reference
+def _of_file(chosen: argparse.Namespace) -> tuple[str, Report]:
+    from secure_ml.contracts.compiled import check_table
+    from secure_ml.contracts.loading import load_contract
+    from secure_ml.contracts.tables import open_table
 
-    previous, training = (
-        load_reference(path, contract, **reading) if path else None for path in (chosen.previous, chosen.training)
-    )
-    return find_anomalies(
-        table,
-        contract,
-        environment=chosen.environment,
-        previous=previous,
-        training=training,
-        slices=chosen.slice,
-    )
+    contract = load_contract(Path(chosen.contract))
+    reading = reading_of(chosen)
+    table = open_table(chosen.file, **reading)
+    if not (chosen.previous or chosen.training or chosen.slice):
+        return contract.name, check_table(table, contract, environment=chosen.environment)
+    from secure_ml.contracts.anomalies import find_anomalies
+
+    beside = _references(chosen, contract, reading)
+    return contract.name, find_anomalies(table, contract, environment=chosen.environment, slices=chosen.slice, **beside)
+
+
+def _references(chosen: argparse.Namespace, contract: Any, reading: Mapping[str, Any]) -> dict[str, Profile]:
+    from secure_ml.contracts.anomalies import load_reference
+
+    named = {"previous": chosen.previous, "training": chosen.training}
+    return {name: load_reference(path, contract, **reading) for name, path in named.items() if path}
 
 
 def _write(path: Path, content: bytes) -> None:

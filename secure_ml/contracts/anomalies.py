@@ -5,16 +5,16 @@ if its metadata for secure-ml names a threshold: `drift=0.1`, `skew=0.1`. Text, 
 (`isin`) are compared by L-infinity, the largest difference of a value's share; other columns by the Jensen-Shannon
 divergence in bits, over the deciles of the reference. What cannot be compared is a finding, never a silent pass.
 
-A *slice* is the part of the batch where a column, or an expression of columns, has one value. The same contract holds
-there, and shares, means and quantiles can fail in a slice while the whole batch satisfies them. What the whole batch
-fails is not said again, and in fewer than 30 rows a share is no evidence.
+The metadata of the schema may bound how many times the rows of the previous batch there are: `rows_ratio=(0.5, 2)`.
+
+Parts of a batch are looked at by `contracts.slicing`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -24,37 +24,21 @@ from secure_ml.contracts.compiled import run_rules
 from secure_ml.contracts.findings import Finding, Report
 from secure_ml.contracts.profile import Profile, parse
 from secure_ml.contracts.profiling import profile_table
-from secure_ml.contracts.queries import fetch
 from secure_ml.contracts.rules import METADATA_KEY, Rules, Tier, compile_rules, to_schema
+from secure_ml.contracts.slicing import Slice, with_slices
 from secure_ml.contracts.tables import dtypes_of, is_text, open_table
-from secure_ml.errors import PreconditionError
 from secure_ml.home import read_file
 
 if TYPE_CHECKING:
     import ibis
 
-__all__ = ["Slice", "find_anomalies", "load_reference", "profile_as_declared"]
+__all__ = ["find_anomalies", "load_reference", "profile_as_declared", "with_comparisons"]
 
 Comparator: TypeAlias = Literal["drift", "skew"]
 
 _MAX_PROFILE_BYTES = 64 << 20
-_MAX_SLICES = 100
-_LEAST_ROWS = 30
 _REFERENCES: dict[Comparator, str] = {"drift": "the previous batch", "skew": "the training data"}
 _MEASURES = {"l_infinity": "L-infinity distance", "jensen_shannon": "Jensen-Shannon divergence"}
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """Parts of a batch, by the values of an expression.
-
-    Attributes:
-        name: For people; stands in findings.
-        expression: From the columns, by name and typed as declared, to what the batch is divided by.
-    """
-
-    name: str
-    expression: Callable[[Mapping[str, ibis.Value]], ibis.Value]
 
 
 def find_anomalies(
@@ -74,24 +58,44 @@ def find_anomalies(
         environment: Where the table comes from, such as `training` or `serving`.
         previous: What drift is measured from.
         training: What skew is measured from.
-        slices: Columns or expressions, each with at most 100 values. Each slice costs a scan.
+        slices: Beside those that the contract names, see `with_slices`.
 
     Raises:
         MalformedError: The file behind the table cannot be read to its end.
-        PreconditionError: The contract is wrong; or a slice is by a column that is not there, that is personal, or that
-            has too many values.
+        PreconditionError: The contract is wrong, or a slice cannot be made.
     """
     schema = to_schema(getattr(contract, "schema", contract))
     rules = compile_rules(schema)
     report, bound = run_rules(table, rules, environment=environment)
+    compared = with_comparisons(report, bound, schema, rules, previous=previous, training=training)
+    return with_slices(compared, bound, table, rules, environment=environment, more=slices)
+
+
+def with_comparisons(
+    report: Report,
+    bound: Bound,
+    schema: Any,
+    rules: Rules,
+    *,
+    previous: Profile | None = None,
+    training: Profile | None = None,
+) -> Report:
+    """Add what lies too far from other data.
+
+    Args:
+        report: What the contract found.
+        bound: The contract, bound to the table.
+        schema: The contract as a pandera schema.
+        rules: The same, compiled.
+        previous: What drift, and the number of rows, are measured from.
+        training: What skew is measured from.
+    """
     found = list(report.findings)
-    references: dict[Comparator, Profile | None] = {"drift": previous, "skew": training}
-    for code, reference in references.items():
-        if reference is not None:
-            found += _distances(schema, rules, bound, reference, code, report.rows)
-    known = {(finding.column, finding.rule) for finding in report.findings}
-    for slice_ in slices:
-        found += _slice(table, schema, rules, bound, slice_, environment, known)
+    if previous is not None:
+        found += _rows(rules, previous.rows, report.rows)
+        found += _distances(schema, rules, bound, previous, "drift", report.rows)
+    if training is not None:
+        found += _distances(schema, rules, bound, training, "skew", report.rows)
     found.sort(key=lambda finding: (finding.tier != "block", -finding.failed))
     return replace(report, findings=tuple(found))
 
@@ -137,6 +141,18 @@ def _profile(schema: Any, bound: Bound, names: Sequence[str]) -> Profile:
     return profile_table(bound.table.select(columns), personal=personal)
 
 
+def _rows(rules: Rules, before: int, rows: int) -> Iterator[Finding]:
+    """Hold the number of rows against the previous batch's; of none there is no multiple, and that is a finding too."""
+    if rules.rows_ratio is None:
+        return
+    least, most = rules.rows_ratio
+    if before and least * before <= rows <= most * before:
+        return
+    times = f"{rows / before:.3g} times" if before else "no multiple of"
+    said = f"table: {rows} rows, {times} the {before} of the previous batch, expected {least:g} to {most:g} times"
+    yield Finding(None, f"rows_ratio({least:g}, {most:g})", rows, rows, rules.tier, said, "row_count", "compiled")
+
+
 def _distances(
     schema: Any, rules: Rules, bound: Bound, reference: Profile, code: Comparator, rows: int
 ) -> Iterator[Finding]:
@@ -168,58 +184,3 @@ def _too_far(distance: Distance | None, measure: str, bound: float, reference: s
         return None
     error = f" (± {distance.bound:.2g})" if distance.bound else ""
     return f"{_MEASURES[measure]} {distance.value:.3g}{error} from {reference}, more than {bound:g}"
-
-
-def _slice(
-    table: ibis.Table,
-    schema: Any,
-    rules: Rules,
-    bound: Bound,
-    slice_: str | Slice,
-    environment: str | None,
-    known: set[tuple[str | None, str]],
-) -> Iterator[Finding]:
-    by = _by_column(schema, bound, slice_) if isinstance(slice_, str) else slice_
-    counted = bound.table.group_by(by.expression(_columns(bound)).name("value")).aggregate(rows=bound.table.count())
-    parts = fetch(counted.order_by([counted["rows"].desc(), counted["value"]]).limit(_MAX_SLICES + 1))
-    if len(parts) > _MAX_SLICES:
-        raise PreconditionError(f"slice by {by.name}: more than {_MAX_SLICES} values; use an expression with fewer")
-    # What is about the batch as a whole has no meaning in a part of it.
-    inner = replace(rules, rules=tuple(r for r in rules.rules if r.code not in ("duplicates", "row_count")))
-    for number, part in enumerate(parts, 1):
-        if part["rows"] < _LEAST_ROWS:
-            continue
-        value = part["value"]
-        divided = by.expression(_columns(bound))
-        rows = bound.table.filter(divided.isnull() if value is None else divided == value)
-        report, _ = run_rules(rows.select(*bound.dtypes), inner, environment=environment, part_of=table)
-        shown = _label(bound, slice_, value)
-        label = f"{by.name}, part {number}" if shown is None else f"{by.name}={shown}"
-        for finding in report.findings:
-            if (finding.column, finding.rule) not in known:
-                said = f"slice {label} ({report.rows} rows): {finding.sentence}"
-                yield replace(finding, rule=f"{finding.rule} in slice {label}", sentence=said)
-
-
-def _by_column(schema: Any, bound: Bound, name: str) -> Slice:
-    if name not in bound.cells and name not in bound.dtypes:
-        raise PreconditionError("slice: no such column in the table")
-    if _settings(schema, name).get("personal"):
-        raise PreconditionError("slice: the column is personal, and its values would stand in findings")
-    return Slice(name, lambda columns: columns[name])
-
-
-def _columns(bound: Bound) -> dict[str, ibis.Value]:
-    return {name: bound.table[bound.keys.get(name, name)] for name in bound.names}
-
-
-def _label(bound: Bound, slice_: str | Slice, value: Any) -> str | None:
-    """Name a slice by its value only where that tells nothing of the data: the contract has it, or it is a boolean."""
-    if value is None:
-        return "missing"
-    if isinstance(value, bool):
-        return str(value).lower()
-    domains = [
-        rule.parameters["allowed_values"] for rule in bound.rules if (rule.kind, rule.column) == ("isin", slice_)
-    ]
-    return repr(value) if any(value in values for values in domains) else None

@@ -59,9 +59,9 @@ def render_junit(report: Report, name: str) -> bytes:
     Returns:
         UTF-8 XML that satisfies the schema of Jenkins' xUnit plugin (junit-10.xsd).
     """
-    cases = [
-        _case("contract", name, not report.accepted, f"{report.rows} rows, {len(report.findings)} findings", "rejected")
-    ]
+    said = f"{report.rows} rows, {len(report.findings)} findings"
+    said += f", {len(report.unjudged)} slices not judged" if report.unjudged else ""
+    cases = [_case("contract", name, not report.accepted, said, "rejected")]
     cases += [
         _case(_subject(finding), name, finding.tier == "block", finding.sentence, finding.code)
         for finding in report.findings

@@ -56,8 +56,13 @@ def check_table(table: ibis.Table, contract: Any, *, environment: str | None = N
         MalformedError: The file behind the table cannot be read to its end.
         PreconditionError: The contract itself is wrong.
     """
-    schema = contract.schema if isinstance(contract, Contract) else contract
-    return run_rules(table, compile_rules(schema), environment=environment)[0]
+    rules = compile_rules(contract.schema if isinstance(contract, Contract) else contract)
+    report, bound = run_rules(table, rules, environment=environment)
+    if not rules.slices:
+        return report
+    from secure_ml.contracts.slicing import with_slices
+
+    return with_slices(report, bound, table, rules, environment=environment)
 
 
 def run_rules(

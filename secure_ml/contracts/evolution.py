@@ -257,6 +257,8 @@ def _table(old: Any, new: Any, was: Rules, is_: Rules) -> list[Change]:
         *_flag(None, "strict", was.strict is True, is_.strict is True, loose=False),
         *_flag(None, "ordered", was.ordered, is_.ordered, loose=False),
         *_checks(None, was.of(None), is_.of(None)),
+        *_interval(None, "rows_ratio", *(_Interval(*(rules.rows_ratio or ())) for rules in (was, is_))),
+        *_values(None, "slices", frozenset(was.slices), frozenset(is_.slices), allow=False),
     ]
     before, after = (frozenset(map(str, schema.unique)) if schema.unique else None for schema in (old, new))
     if before != after:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Fallback", "Finding", "ReasonCode", "Report"]
+__all__ = ["Fallback", "Finding", "ReasonCode", "Report", "Unjudged"]
 
 ReasonCode = Literal[
     "missing_column",
@@ -81,6 +81,21 @@ class Fallback:
 
 
 @dataclass(frozen=True, slots=True)
+class Unjudged:
+    """A part of the batch that has too few rows to be judged by itself.
+
+    Attributes:
+        slice: As it was asked for.
+        part: Which part of it.
+        rows: How many rows there are.
+    """
+
+    slice: str
+    part: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """All that a contract says about one batch.
 
@@ -91,6 +106,7 @@ class Report:
             `check_table`, which reads no table into memory.
         failing_rows: At most 1,000 rows that broke a blocking rule: row number, reasons, cells as text.
         fallbacks: Rules that pandera ran, and why.
+        unjudged: Slices that have too few rows.
     """
 
     rows: int
@@ -98,6 +114,7 @@ class Report:
     frame: pl.DataFrame | None
     failing_rows: pl.DataFrame
     fallbacks: tuple[Fallback, ...] = ()
+    unjudged: tuple[Unjudged, ...] = ()
 
     @property
     def accepted(self) -> bool:

@@ -128,6 +128,8 @@ class Rules:
         ordered: Whether columns must stand in the contract's order.
         pandas: Whether the schema was written for pandas; Python checks then get a pandas object.
         tier: Tier of the rules about the shape of the table.
+        slices: Parts of a batch that are looked at too, see `slicing`.
+        rows_ratio: How many times the rows of the previous batch there may be, at least and at most.
     """
 
     columns: tuple[ContractColumn, ...]
@@ -136,6 +138,8 @@ class Rules:
     ordered: bool = False
     pandas: bool = False
     tier: Tier = "block"
+    slices: tuple[str, ...] = ()
+    rows_ratio: tuple[float, float] | None = None
 
     @property
     def fallbacks(self) -> tuple[Fallback, ...]:
@@ -202,7 +206,16 @@ def compile_rules(schema: Any) -> Rules:
             Rule(None, "multiple_fields_uniqueness", {"columns": tuple(names)}, tier, "duplicates") for names in listed
         ]
     rules += [_check_rule(None, check, tier) for check in schema.checks]
-    return Rules(tuple(columns), tuple(rules), schema.strict, bool(schema.ordered), pandas, tier)
+    return Rules(
+        tuple(columns),
+        tuple(rules),
+        schema.strict,
+        bool(schema.ordered),
+        pandas,
+        tier,
+        settings.get("slices", ()),
+        settings.get("rows_ratio"),
+    )
 
 
 def _column_rules(column: Any, declared: ContractColumn, tier: Tier) -> Iterator[Rule]:
@@ -281,13 +294,21 @@ def _refuse_repair(part: Any, name: str) -> None:
 
 def _settings(metadata: Any, name: str) -> dict[str, Any]:
     settings = dict((metadata or {}).get(METADATA_KEY, {}))
-    tier, environments = settings.get("tier"), settings.get("environments")
-    if tier not in (None, "warn", "block"):
+    if settings.get("tier") not in (None, "warn", "block"):
         raise PreconditionError(f"contract of {name}: metadata tier is not warn or block")
-    if environments is not None:
-        if isinstance(environments, str) or not all(isinstance(item, str) for item in environments):
-            raise PreconditionError(f"contract of {name}: metadata environments is not a tuple of names")
-        settings["environments"] = tuple(environments)
+    for key in ("environments", "slices"):
+        texts = settings.get(key)
+        if texts is not None:
+            if isinstance(texts, str) or not all(isinstance(item, str) for item in texts):
+                raise PreconditionError(f"contract of {name}: metadata {key} is not a tuple of texts")
+            settings[key] = tuple(texts)
+    match settings.get("rows_ratio"):
+        case None:
+            pass
+        case [int() | float() as low, int() | float() as high] if 0 <= low <= high:
+            settings["rows_ratio"] = (float(low), float(high))
+        case _:
+            raise PreconditionError(f"contract of {name}: metadata rows_ratio is not (least, most), each at least 0")
     return {key: value for key, value in settings.items() if value is not None}
 
 

@@ -244,3 +244,16 @@ def _recursive(limit: int) -> pa.Check:
 def test_a_python_check_is_another_one_where_what_it_was_given_is(old: pa.Check, same: pa.Check, new: pa.Check) -> None:
     assert found(one(old), one(same)) == []
     assert [kind for _, kind in found(one(old), one(new))] == ["stricter"]
+
+
+def test_bounds_of_the_number_of_rows_and_slices_are_compared() -> None:
+    def schema(**settings: object) -> pa.DataFrameSchema:
+        return pa.DataFrameSchema({"x": pa.Column(pl.Int64)}, metadata={"secure_ml": settings})
+
+    old, new = schema(rows_ratio=(0.5, 2)), schema(rows_ratio=(0.1, 1.5), slices=["x=1"])
+    found = [(change.rule, change.kind) for change in diff_contracts(old, new)]
+    assert found == [("rows_ratio", "stricter"), ("slices", "stricter"), ("rows_ratio", "looser")]
+    assert [(change.rule, change.kind) for change in diff_contracts(new, schema())] == [
+        ("rows_ratio", "looser"),
+        ("slices", "looser"),
+    ]
