@@ -33,6 +33,7 @@ __all__ = [
     "entries",
     "hold",
     "of_version",
+    "overruled_by",
     "pair",
     "rows_aside",
 ]
@@ -159,6 +160,22 @@ def hold(installation: Installation, model: GuardedModel, version: str, found: S
 def of_version(found: Sequence[Entry], version: str) -> list[Entry]:
     """Return the entries of one version of a batch, whatever the batch was called."""
     return [entry for entry in found if entry.refusal.inputs.get("version") == version]
+
+
+def overruled_by(found: Sequence[Entry], accepted: Evidence) -> str:
+    """Return the id of the entry whose discard speaks against an older acceptance of the same bytes, empty where none.
+
+    Another contract may have accepted them before. A discarded batch goes on from no acceptance, discarded rows from
+    none that did not know of them yet.
+    """
+    for entry in of_version(found, accepted.inputs["version"]):
+        refusal, decision = entry.refusal, entry.decision
+        if decision is None or entry.state != "discarded" or refusal.document == accepted.document:
+            continue
+        known_from = refusal if refusal.inputs.get("policy") == accepted.inputs["policy"] else decision
+        if entry.kept == "batch" or accepted.made_at < known_from.made_at:
+            return refusal.cause
+    return ""
 
 
 def rows_aside(home: Home, refusal: Evidence) -> frozenset[int]:

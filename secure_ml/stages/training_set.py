@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, cast
 
 from secure_ml.contracts.findings import Finding
@@ -14,6 +14,7 @@ from secure_ml.digests import Digest, Json, canonical_json, digest_of, sha256
 from secure_ml.errors import RejectedError
 from secure_ml.gates import Evidence, find, history, read_subjects, record, require, require_policy
 from secure_ml.installation import Installation
+from secure_ml.lineage.quarantine_entries import entries, overruled_by
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset_folder
 from secure_ml.stages.validated_dataset import PROFILE_FILE, TABLE_FILE, found_personal
@@ -97,7 +98,8 @@ def _accepted(
 ) -> tuple[dict[str, Evidence], dict[str, Evidence], dict[str, bytes], Digest]:
     """Return the newest accepted and refused evidence of each batch, the accepted tables, and the cause they make.
 
-    Only what was decided under the present contract counts; a batch that it did not decide on yet stops the stage.
+    Only what was decided under the present contract counts; a batch that it did not decide on yet stops the stage. What
+    was discarded since counts as refused.
     """
     home, trust = installation.home, installation.trust
     accepted: dict[str, Evidence] = {}
@@ -107,10 +109,13 @@ def _accepted(
     if found and not own:
         require_policy(found[-1], installation.policy)
     stale: set[str] = set()
+    quarantined = entries(home, trust, model.name)
     for evidence in own:
         if evidence.inputs["contract"] != model.contract_digest:
             stale |= {evidence.inputs["batch"]} if evidence.decision == "accepted" else set()
             continue
+        if evidence.decision == "accepted" and (by := overruled_by(quarantined, evidence)):
+            evidence = replace(evidence, decision="rejected", reasons=(f"discarded since (quarantine {by[:12]})",))
         kept = accepted if evidence.decision == "accepted" else refused
         kept[evidence.inputs["batch"]] = evidence
     for batch in sorted(stale - accepted.keys() - refused.keys()):

@@ -21,7 +21,7 @@ from secure_ml.digests import Digest, Json, digest_of, parse_digest, sha256
 from secure_ml.errors import RejectedError
 from secure_ml.gates import Evidence, find, read_subjects, record, require
 from secure_ml.installation import Installation
-from secure_ml.lineage.quarantine_entries import HELD, ROWS_ASIDE, hold
+from secure_ml.lineage.quarantine_entries import HELD, ROWS_ASIDE, entries, hold, overruled_by
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import BATCH_FILE, dataset_folder, taken_in
 
@@ -64,7 +64,8 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
         "policy": installation.policy,
         "evidence:dataset": given.document,
     }
-    held = hold(installation, model, version)
+    quarantined = entries(home, trust, model.name)
+    held = hold(installation, model, version, quarantined)
     cause = validation_cause(model, batch, version, installation.policy, held.released)
     known = find(home, trust, model.name, "validated_dataset", cause)
     if known is None:
@@ -120,6 +121,11 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
             f"{model.name}/validated_dataset of batch {batch}: rests on other evidence of the dataset than is there now"
         )
     require(known)
+    if overruled := overruled_by(quarantined, known):
+        raise RejectedError(
+            f"{model.name}/validated_dataset of batch {batch}: was accepted before these bytes, or rows of them, were "
+            f"discarded, never to go on (quarantine {overruled[:12]})"
+        )
     read_subjects(known, dataset_folder(home, model.name, cause))
     return known
 

@@ -6,6 +6,7 @@ import base64
 import inspect
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,41 @@ def test_a_discarded_batch_is_released_by_no_contract(
         release(installation, wide, refused.cause, by="eve", why="please")
     with pytest.raises(RejectedError, match="discarded, never to go on"):
         validated_dataset(installation, wide, "first")
+
+
+def with_holdout(model: GuardedModel, folder: Path) -> GuardedModel:
+    put_batch(folder, "other", [(index / 10, index, index % 2) for index in range(40)])
+    return replace(model, batches=replace(model.batches, files={"other": folder / "other.csv"}))
+
+
+@pytest.mark.parametrize("keeps", ["batch", "rows"])
+def test_what_was_discarded_goes_on_from_no_older_acceptance(
+    keeps: str, installation: Installation, tmp_path: Path
+) -> None:
+    """A contract is tightened, what it refuses is discarded as poison, and the change of the contract is taken back."""
+    old = with_holdout(guarded_model(tmp_path / "models", highest=30, keeps=keeps), tmp_path / "files")
+    tight = guarded_model(tmp_path / "models", keeps=keeps)
+    put_batch(installation.home.inbox / old.name, "first", ROWS)
+    for batch in ("first", "other"):
+        dataset(installation, old, batch)
+        validated_dataset(installation, old, batch)
+    if keeps == "rows":
+        refusal = validated_dataset(installation, tight, "first")
+    else:
+        with pytest.raises(RejectedError, match="x: 1 of 4 rows above 10"):
+            validated_dataset(installation, tight, "first")
+        refusal = latest(installation.home, installation.trust, tight.name, "validated_dataset")
+    # While nobody decided, the older acceptance under the very same contract stands.
+    assert validated_dataset(installation, old, "first").facts["rows"] == 4
+    assert training_set(installation, old).facts["batches"] == {"first": 4, "other": 40}
+    discard(installation, tight, refusal.cause, by="ada", why="poison")
+    with pytest.raises(RejectedError, match="were discarded, never to go on"):
+        validated_dataset(installation, old, "first")
+    made = training_set(installation, old)
+    assert made.facts["batches"] == {"other": 40}
+    assert made.facts["left_out"] == {"first": [f"discarded since (quarantine {refusal.cause[:12]})"]}
+    if keeps == "rows":  # what was accepted without these rows goes on
+        assert validated_dataset(installation, tight, "first") == refusal
 
 
 def test_changed_rows_that_were_kept_aside_are_named(installation: Installation, tmp_path: Path) -> None:
