@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.checks import oldest
@@ -73,28 +73,37 @@ def _nulls(rule: Rule, cell: Cell) -> Made:
 def _value(rule: Rule, cell: Cell) -> Made:
     if not cell.dtype.is_numeric():
         raise Unportable(f"{cell.dtype} has no mean or quantile")
+    import numpy as np
+    import polars as pl
+
     value = cell.value.cast("float64")
+    single = cell.dtype == pl.Float32  # of which Polars takes every figure in single precision
+    kind: Callable[[float], Any] = np.float32 if single else float
     measure = value.mean() if rule.kind == "mean_between" else value.quantile(rule.parameters["quantile"])
-    return {"value": measure}, lambda figures, rows: None if _inside(rule, figures["value"]) else rows
+    low, high = kind(rule.parameters["low"]), kind(rule.parameters["high"])
 
+    def failed(figures: Figures, rows: int) -> int | None:
+        value = figures["value"]
+        return None if value is not None and low <= kind(value) <= high else rows
 
-def _inside(rule: Rule, value: Any) -> bool:
-    return value is not None and bool(rule.parameters["low"] <= float(value) <= rule.parameters["high"])
+    return {"value": measure}, failed
 
 
 def _fresh(rule: Rule, cell: Cell) -> Made:
-    if not cell.dtype.is_temporal():
-        raise Unportable(f"{cell.dtype} is not a time")
+    import ibis
+    import polars as pl
 
-    def failed(figures: Figures, rows: int) -> int | None:
-        newest = figures["newest"]
-        if isinstance(newest, datetime):
-            newest = newest.astimezone(UTC).replace(tzinfo=None) if newest.tzinfo else newest
-        elif isinstance(newest, date):
-            newest = datetime(newest.year, newest.month, newest.day)
-        return None if newest is not None and newest >= oldest(rule.parameters["age_s"]) else rows
-
-    return {"newest": cell.value.max()}, failed
+    since: Any = oldest(rule.parameters["age_s"])
+    match cell.dtype:
+        case pl.Date():
+            since = (since + timedelta(days=1, microseconds=-1)).date()  # a day is its midnight
+        case pl.Datetime(time_unit="us" | "ms", time_zone=zone):
+            since = since if zone is None else since.replace(tzinfo=UTC)
+        case _:
+            raise Unportable(f"{cell.dtype} does not compare the same way with a time in every engine")
+    # The engine compares: it holds times that Python cannot, such as one in the year 10000.
+    fresh = cell.value.max() >= ibis.literal(since)
+    return {"fresh": fresh}, lambda figures, rows: None if figures["fresh"] else rows
 
 
 def _share(rule: Rule, cell: Cell) -> Made:

@@ -5,7 +5,6 @@ Findings about the shape of a table (a column that is missing, new, out of order
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -135,14 +134,21 @@ def _resolve(rules: Rules, names: list[str]) -> tuple[list[ContractColumn], list
     for column in rules.columns:
         matched = [column.name]
         if column.regex:
-            try:
-                pattern = re.compile(column.name.removeprefix("^").removesuffix("$"))
-            except re.error:
-                raise PreconditionError(f"contract: {column.name[:MAX_NAME]} is no pattern over column names") from None
-            matched = [name for name in names if pattern.fullmatch(name) and name not in declared] or matched
+            matched = [name for name in _matching(column, names) if name not in declared] or matched
         columns += [replace(column, name=name, regex=False) for name in matched]
         made += [replace(rule, column=name) for name in matched for rule in rules.of(column.name)]
     return columns, made
+
+
+def _matching(column: ContractColumn, names: list[str]) -> list[str]:
+    """Return the names that a pattern matches, as pandera's Polars backend does: `^a|b$` matches `ab` too."""
+    import polars as pl
+
+    pattern = column.name if column.name.startswith("^") and column.name.endswith("$") else f"^{column.name}$"
+    try:
+        return pl.LazyFrame(schema=dict.fromkeys(names, pl.Null)).select(pl.col(pattern)).collect_schema().names()
+    except pl.exceptions.PolarsError:
+        raise PreconditionError(f"contract: {column.name[:MAX_NAME]} is no pattern over column names") from None
 
 
 def _extra(rules: Rules, columns: list[ContractColumn], names: list[str]) -> list[Finding]:
@@ -168,7 +174,7 @@ def _extra(rules: Rules, columns: list[ContractColumn], names: list[str]) -> lis
 def _order(rules: Rules, here: list[ContractColumn], names: list[str]) -> list[Finding]:
     if not rules.ordered:
         return []
-    expected = [column.name for column in here]
+    expected = list(dict.fromkeys(column.name for column in here))  # two patterns may match one column
     found = [name for name in names if name in set(expected)]
     for want, have in zip(expected, found, strict=True):
         if want != have:
@@ -179,7 +185,8 @@ def _order(rules: Rules, here: list[ContractColumn], names: list[str]) -> list[F
 def _wrong_type(
     rule: Rule, here: list[ContractColumn], dtypes: Mapping[str, pl.DataType], pandas: bool
 ) -> list[Finding]:
-    column = next(item for item in here if item.name == rule.column)
+    # Two patterns over names may match one column, each with a type of its own.
+    column = next(item for item in here if item.name == rule.column and str(item.dtype) == rule.parameters["dtype"])
     actual = dtypes[column.name]
     if _matches(column, actual, pandas):
         return []
@@ -232,6 +239,9 @@ def _cells(
                 whole[column.name] = f"it is coerced from {actual} to {column.dtype}"
                 continue
             cell = Cell(column.name, wanted, value.cast(str(wanted).lower()), value.isnull())
+        elif not _held(actual, value.type()):
+            whole[column.name] = f"the engine does not hold it as {actual}"
+            continue
         else:
             cell = Cell(column.name, actual, value, value.isnull())
         if column.default is not None:
@@ -244,6 +254,17 @@ def _cells(
             cell = replace(cell, value=empty.ifelse(filled, cell.value))
         cells[column.name] = cell
     return cells, whole
+
+
+def _held(dtype: pl.DataType, kind: Any) -> bool:
+    """Whether the engine holds a column as what Polars reads: a Parquet file may say the one thing to each."""
+    import polars as pl
+
+    if isinstance(dtype, pl.Datetime):
+        return bool(kind.is_timestamp() or kind.is_unknown())  # to ibis, nanoseconds with a zone are unknown
+    if dtype.is_numeric():
+        return bool(kind.is_numeric())
+    return bool(dtype == pl.Binary or not kind.is_binary())
 
 
 def _computed(
@@ -267,10 +288,11 @@ def _computed(
 
 
 def _free_prefix(names: Collection[str]) -> str:
+    taken = [name.lower() for name in names]  # to the engine, T0_0 and t0_0 are one name
     return next(
         prefix
         for prefix in (f"t{count}_" for count in range(len(names) + 1))
-        if not any(n.startswith(prefix) for n in names)
+        if not any(name.startswith(prefix) for name in taken)
     )
 
 

@@ -25,7 +25,7 @@ from secure_ml.contracts.loading import Contract
 from secure_ml.contracts.queries import fetch
 from secure_ml.contracts.rules import Rule, Rules, compile_rules
 from secure_ml.contracts.tables import dtypes_of, is_text
-from secure_ml.contracts.uniqueness import UNIQUENESS, repeated_rows
+from secure_ml.contracts.uniqueness import UNIQUENESS, comparable, repeated_rows
 
 if TYPE_CHECKING:
     import ibis
@@ -81,7 +81,7 @@ def run_rules(
             continue
         try:
             if rule.kind in UNIQUENESS:
-                unique.append(rule)
+                unique.append(comparable(rule, bound))
             elif (made := aggregate(rule, bound)) is not None:
                 aggregates.append(made)
             else:
@@ -109,7 +109,7 @@ def run_rules(
     judged += [judge_column(bound, rules, name, rows) for name in bound.whole]
     findings += [finding for item in judged for finding in item.findings]
     # 5. How rows failed, and which.
-    findings += _count_parts(bound, failed, values, counted, rows)
+    findings += _count_parts(bound, values, counted, rows)
     blocking = [item for item in failed if item.rule.tier == "block"]
     rows_found = failing_rows(
         bound,
@@ -166,26 +166,23 @@ def _parts(rule: Rule, bound: Bound) -> tuple[Part, ...]:
     return failing_parts(rule, bound.cells[rule.column])
 
 
-def _count_parts(
-    bound: Bound, failed: list[_Counted], values: dict[str, Any], counted: list[_Counted], rows: int
-) -> list[Finding]:
-    several = [item for item in failed if len(item.parts) > 1]
+def _count_parts(bound: Bound, values: dict[str, Any], counted: list[_Counted], rows: int) -> list[Finding]:
     measures = {
-        f"p{index}_{part}": count_where(item.parts[part].fails)
-        for index, item in enumerate(several)
-        for part in range(len(item.parts))
+        f"p{index}_{part}": count_where(given.fails)
+        for index, item in enumerate(counted)
+        if values[f"c{index}"] and len(item.parts) > 1
+        for part, given in enumerate(item.parts)
     }
     counts = fetch(bound.table.aggregate(**measures))[0] if measures else {}
     findings: list[Finding] = []
     for index, item in enumerate(counted):
-        if item not in failed:
+        if not values[f"c{index}"]:
             continue
         if len(item.parts) == 1:
             findings.append(_finding(item.rule, item.parts[0].said, int(values[f"c{index}"]), rows))
             continue
-        place = several.index(item)
         for part, given in enumerate(item.parts):
-            if count := int(counts[f"p{place}_{part}"]):
+            if count := int(counts[f"p{index}_{part}"]):
                 findings.append(_finding(item.rule, given.said, count, rows))
     return findings
 

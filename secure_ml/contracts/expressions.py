@@ -119,8 +119,8 @@ def literal(value: Any, dtype: pl.DataType, *, exact: bool = False) -> Any:
             return _float(float(value), "float32" if dtype == pl.Float32 else "float64")
         case str() if dtype == pl.String and "\x00" not in value:
             return ibis.literal(value)
-        case datetime() if isinstance(dtype, pl.Datetime) and (
-            dtype.time_unit != "ms" or value.microsecond % 1000 == 0
+        case datetime() if isinstance(dtype, pl.Datetime) and (  # Polars compares nanoseconds as microseconds
+            dtype.time_unit == "us" or (dtype.time_unit == "ms" and value.microsecond % 1000 == 0)
         ):
             if (dtype.time_zone is None and value.tzinfo is None) or (dtype.time_zone == "UTC" and value.tzinfo == UTC):
                 return ibis.literal(value)
@@ -296,4 +296,5 @@ def compare_columns(rule: Rule, left: Cell, right: Cell) -> Part:
         cell.value.cast("float64") if cell.dtype.is_integer() and pl.Float64 in (a, b) else cell.value
         for cell in (left, right)
     ]
-    return Part(rule.description or "do not satisfy", ~_COMPARE[COMPARISONS[rule.parameters["operator"]]](*values))
+    passed = _COMPARE[COMPARISONS[rule.parameters["operator"]]](*values)
+    return Part(rule.description or "do not satisfy", ~passed if rule.ignore_na else ~passed.fill_null(False))

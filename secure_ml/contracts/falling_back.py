@@ -10,7 +10,7 @@ import copy
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.findings import Finding, ReasonCode
@@ -60,19 +60,41 @@ def _pinned() -> Iterator[None]:
 
 def judge_check(bound: Bound, rule: Rule, rows: int, *, pandas: bool) -> Judged:
     """Run one check; a check that raises counts as failed by all rows."""
-    names = [rule.column] if rule.column is not None else list(bound.names)
+    names = [rule.column] if rule.column is not None else list(rule.parameters.get("columns", bound.names))
+    names = [name for name in names if name in bound.names]
     frame = fetch_polars(bound.table, {name: (bound.keys[name], _dtype(bound, name)) for name in names})
     try:
         with _pinned():
-            passed = _run(rule, frame, pandas=pandas)
+            passed = _run(rule, _changed(frame, bound), pandas=pandas)
     except Exception as error:  # noqa: BLE001 - a user's own check may raise anything, as in pandera itself
         return Judged((_not_run(rule.column, rule.name, rows, type(error).__name__),))
     return _judged(rule, passed, rows)
 
 
+def _changed(frame: pl.DataFrame, bound: Bound) -> pl.DataFrame:
+    """Coerce the columns that only pandera can, and fill in their defaults: a rule of the table sees them so."""
+    import polars as pl
+    from pandera.api.polars.types import PolarsData
+
+    changed = frame.lazy()
+    for column in bound.declared:
+        if column.name not in bound.whole or column.name not in frame.columns:
+            continue
+        if column.default is not None:
+            default = pl.lit(column.default, dtype=column.dtype.type)
+            filled = pl.col(column.name)
+            filled = filled.fill_nan(default) if frame[column.name].dtype.is_float() else filled
+            changed = changed.with_columns(filled.fill_null(default))
+        if column.coerce:
+            changed = column.dtype.coerce(PolarsData(changed, column.name))
+    return changed.collect()
+
+
 def _run(rule: Rule, frame: pl.DataFrame, *, pandas: bool) -> pl.Series:
     import polars as pl
 
+    if rule.kind == "multiple_fields_uniqueness":
+        return ~frame.is_duplicated()
     if pandas:
         given = frame.to_pandas()
         output = rule.check(given[rule.column] if rule.column is not None else given).check_output
@@ -117,11 +139,11 @@ def judge_column(bound: Bound, rules: Rules, name: str, rows: int) -> Judged:
     from pandera.errors import SchemaErrors
 
     column = next(item for item in bound.declared if item.name == name)
-    own = {id(rule.check): rule for rule in rules.rules if rule.check is not None}
+    own = [next(rule for rule in rules.rules if rule.check is check) for check in column.schema.checks]
     schema = copy.deepcopy(column.schema)
-    for copied in schema.checks:
+    for index, copied in enumerate(schema.checks):
         copied.raise_warning = False
-    checks = dict(zip(map(id, schema.checks), column.schema.checks, strict=True))
+        copied.place = index  # pandera copies a check before it names it in an error
     schema.name, schema.regex, schema.coerce = name, False, column.coerce
     frame: Any = fetch_polars(bound.table, {name: (bound.keys[name], bound.dtypes[name])})
     made = _schema_of(schema, name, pandas=rules.pandas)
@@ -131,8 +153,10 @@ def judge_column(bound: Bound, rules: Rules, name: str, rows: int) -> Judged:
     except SchemaErrors as errors:
         judged: list[Judged] = []
         for error in errors.schema_errors:
-            rule = own.get(id(checks.get(id(error.check))))
-            if rule is None:
+            place = getattr(error.check, "place", None)
+            if place is not None:
+                rule = replace(own[place], column=name)
+            else:
                 kind = str(error.check).split("(")[0]
                 code = _CORE_CODES.get(kind, "wrong_type")
                 tier = next((item.tier for item in rules.of(name) if item.check is None), rules.tier)

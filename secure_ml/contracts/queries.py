@@ -110,12 +110,13 @@ def fetch_polars(table: ibis.Table, columns: Mapping[str, tuple[str, pl.DataType
         frame = pl.from_arrow(_arrow_table(picked, 3 * needed))
     except duckdb.Error as error:
         raise said(error, where_of(picked)) from None
-    return pl.DataFrame(frame).select(
-        (pl.col(f"c{index}").cast(pl.Duration("us")) if isinstance(dtype, pl.Duration) else pl.col(f"c{index}"))
-        .cast(dtype)
-        .alias(name)
-        for index, (name, (_, dtype)) in enumerate(columns.items())
-    )
+    try:
+        return pl.DataFrame(frame).select(
+            _cast(pl.col(f"c{index}"), dtype, table[key].type()).alias(name)
+            for index, (name, (key, dtype)) in enumerate(columns.items())
+        )
+    except pl.exceptions.PolarsError:
+        raise MalformedError(f"{where_of(table)}: {', '.join(columns)}: cannot be read as its type") from None
 
 
 def _arrow_table(expression: ibis.Table, result_bytes: int = 0) -> Any:
@@ -154,11 +155,21 @@ def _bounded_memory(headroom_bytes: int) -> Iterator[None]:
             resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
+def _cast(column: pl.Expr, dtype: pl.DataType, kind: Any) -> pl.Expr:
+    import polars as pl
+
+    if isinstance(dtype, pl.Duration) and not kind.is_integer():
+        column = column.cast(pl.Duration("us"))
+    return column.cast(dtype)
+
+
 def _portable(value: Any, dtype: pl.DataType) -> Any:
     """Return a column in a form that leaves the engine: a duration as whole microseconds."""
     import polars as pl
 
-    return engine_function("epoch_us", value.type(), "int64")(value) if isinstance(dtype, pl.Duration) else value
+    if not isinstance(dtype, pl.Duration) or value.type().is_integer():
+        return value
+    return engine_function("epoch_us", value.type(), "int64")(value)
 
 
 def where_of(expression: ibis.Table) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.engine_functions import engine_function
+from secure_ml.contracts.expressions import Unportable
 from secure_ml.contracts.queries import fetch, fetch_array
 from secure_ml.contracts.rules import Rule
 
@@ -44,6 +45,18 @@ class Repeated:
     spare_first: bool = False
 
 
+def comparable(rule: Rule, bound: Bound) -> Rule:
+    """Return the rule.
+
+    Raises:
+        Unportable: One of its columns is coerced in a way that only pandera knows, so what is equal is not known here.
+    """
+    for name in bound.names if rule.kind == "no_duplicate_rows" else rule.parameters.get("columns", ()):
+        if name in bound.whole:
+            raise Unportable(f"{name} is not compiled: {bound.whole[name]}")
+    return rule
+
+
 def repeated_rows(rule: Rule, bound: Bound, rows: int) -> Repeated:
     """Count the rows that break a rule of uniqueness."""
     keys = _keys(rule, bound)
@@ -57,9 +70,10 @@ def repeated_rows(rule: Rule, bound: Bound, rows: int) -> Repeated:
     table = _suspects(bound.table, keys, rows)
     if table is None:
         return Repeated(said, 0, reason)
-    grouped = table.group_by(*keys).aggregate(n_of_key=table.count())
-    grouped = grouped.filter(grouped.n_of_key > 1)
-    (found,) = fetch(grouped.aggregate(rows=grouped.n_of_key.sum(), keys=grouped.count()))
+    times = f"{bound.free}times"
+    grouped = table.group_by(*keys).aggregate(**{times: table.count()})
+    grouped = grouped.filter(grouped[times] > 1)
+    (found,) = fetch(grouped.aggregate(rows=grouped[times].sum(), keys=grouped.count()))
     spare_first = rule.kind == "no_duplicate_rows"
     count = int(found["rows"] or 0) - (int(found["keys"]) if spare_first else 0)
     return Repeated(said, count, reason, keys, grouped.limit(_MAX_GROUPS), spare_first)

@@ -1,0 +1,173 @@
+"""Names, types and settings of a contract that once gave another verdict than pandera's Polars backend, or none."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import pandera.polars as pa
+import polars as pl
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from secure_ml.contracts import checks as ready
+from secure_ml.contracts.compiled import check_table
+from secure_ml.contracts.tables import open_table, table_of
+from secure_ml.errors import MalformedError
+from tests.verdicts import by_pandera, of_findings
+
+INT = pl.Int64
+STRICT_ORDER = ready.columns_compare("a", "<", "b")
+STRICT_ORDER.ignore_na = False
+TWICE = pa.Check.in_range(0, 1)
+CATEGORY = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+DAY = dt.timedelta(days=1)
+
+
+def schema(
+    *checks: pa.Check, dtype: Any = INT, name: str = "a", unique: bool = False, **rest: Any
+) -> pa.DataFrameSchema:
+    column = pa.Column(dtype, list(checks), unique=unique, nullable=rest.pop("nullable", False))
+    return pa.DataFrameSchema({name: column}, **rest)
+
+
+def times(*values: int, unit: Any = "us", zone: str | None = None) -> pl.Series:
+    return pl.Series("a", values, dtype=INT).cast(pl.Datetime(unit, zone))
+
+
+CASES: dict[str, tuple[pa.DataFrameSchema, pl.DataFrame]] = {
+    "a column named as the engine's own count": (
+        schema(name="n_of_key", unique=True),
+        pl.DataFrame({"n_of_key": [1, 1, 2]}),
+    ),
+    "columns named as ours but for the case": (
+        pa.DataFrameSchema(
+            {
+                "T0_row": pa.Column(INT, pa.Check.ge(2)),
+                "T0_f0": pa.Column(INT, pa.Check.ge(2)),
+                "T0_k0": pa.Column(INT, unique=True),
+                "a": pa.Column(INT, pa.Check.ge(2), default=5, nullable=True),
+            }
+        ),
+        pl.DataFrame({"T0_row": [1, 1, 2], "T0_f0": [1, 1, 1], "T0_k0": [1, 1, 2], "a": [3, 1, 1]}),
+    ),
+    "a comparison that a missing cell fails": (
+        pa.DataFrameSchema({"a": pa.Column(INT, nullable=True), "b": pa.Column(INT)}, checks=STRICT_ORDER),
+        pl.DataFrame({"a": [None, 2, 11], "b": [9, 10, 10]}),
+    ),
+    "nanoseconds against microseconds": (
+        schema(
+            pa.Check.gt(dt.datetime(1970, 1, 1, 0, 0, 0, 1)),
+            pa.Check.ge(dt.datetime(1600, 1, 1)),
+            dtype=pl.Datetime("ns"),
+        ),
+        pl.DataFrame({"a": times(1, 1001, 2000, -1, unit="ns")}),
+    ),
+    "nanoseconds with a zone": (
+        schema(
+            pa.Check.ge(dt.datetime(1970, 1, 1, tzinfo=dt.UTC)),
+            ready.fresh_within(DAY),
+            dtype=pl.Datetime("ns", "UTC"),
+            unique=True,
+        ),
+        pl.DataFrame({"a": times(1, 1, -1, unit="ns", zone="UTC")}),
+    ),
+    "a time of the year 150000": (
+        schema(ready.fresh_within(DAY), dtype=pl.Datetime("us")),
+        pl.DataFrame({"a": times(2**62)}),
+    ),
+    "durations": (
+        schema(pa.Check.ge(dt.timedelta(2)), dtype=pl.Duration("ms"), unique=True),
+        pl.DataFrame({"a": pl.Series([1, 1, 3 * 86_400_000], dtype=INT).cast(pl.Duration("ms"))}),
+    ),
+    "figures of single precision": (
+        schema(ready.mean_between(0.1, 0.1), ready.quantile_between(0.5, 0.1, 0.1), dtype=pl.Float32),
+        pl.DataFrame({"a": pl.Series([0.1, 0.1], dtype=pl.Float32)}),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_verdict_is_panderas(case: str, tmp_path: Path) -> None:
+    contract, frame = CASES[case]
+    path = tmp_path / "table.parquet"
+    frame.write_parquet(path)
+    expected, cannot = by_pandera(contract, frame)
+    assert not cannot
+    assert of_findings(check_table(open_table(path), contract).findings) == expected
+
+
+def test_a_check_that_stands_twice_is_said_twice() -> None:
+    findings = check_table(table_of(pl.DataFrame({"a": [1, 5, -2]})), schema(TWICE, TWICE)).findings
+    assert [finding.sentence for finding in findings] == ["a: 1 of 3 rows below 0", "a: 1 of 3 rows above 1"] * 2
+
+
+def test_a_rule_of_the_table_sees_columns_as_they_are_coerced() -> None:
+    columns = {"a": pa.Column(INT, coerce=True), "b": pa.Column(INT, coerce=True)}
+    frame = pl.DataFrame({"a": ["10", "010", "2"], "b": ["9", "9", "10"]})
+    together = check_table(table_of(frame), pa.DataFrameSchema(columns, unique=["a", "b"]))
+    assert [(finding.rule[:26], finding.failed) for finding in together.findings] == [("multiple_fields_uniqueness", 2)]
+    checks = [ready.columns_compare("a", "<", "b"), ready.no_duplicate_rows(warn=False)]
+    report = check_table(table_of(frame), pa.DataFrameSchema(columns, checks=checks))
+    assert [(finding.code, finding.failed) for finding in report.findings] == [("row_rule", 2), ("duplicates", 1)]
+    assert report.failing_rows["row"].to_list() == [1, 2]
+
+
+def test_a_rule_of_a_coerced_column_keeps_its_name_its_tier_and_its_reason() -> None:
+    checks = [pa.Check.ge(2, raise_warning=True), pa.Check.isin([1, 5]), pa.Check.le(3)]
+    contract = pa.DataFrameSchema({"^a$": pa.Column(INT, checks, coerce=True, unique=True, regex=True)})
+    found = check_table(table_of(pl.DataFrame({"a": ["1", "1", "7"]})), contract).findings
+    assert [
+        (finding.column, finding.rule.split("(")[0], finding.failed, finding.tier, finding.code) for finding in found
+    ] == [
+        ("a", "field_uniqueness", 2, "block", "duplicates"),
+        ("a", "isin", 1, "block", "unexpected_value"),
+        ("a", "less_than_or_equal_to", 1, "block", "out_of_range"),
+        ("a", "greater_than_or_equal_to", 2, "warn", "out_of_range"),
+    ]
+
+
+def test_patterns_over_names_match_what_polars_matches_and_may_overlap() -> None:
+    frame = pl.DataFrame({"ab": [1, 5, -2], "axx": [0, 0, 0]})
+    either = pa.DataFrameSchema({"^a|b$": pa.Column(INT, pa.Check.ge(2), regex=True)})
+    assert [finding.column for finding in check_table(table_of(frame), either).findings] == ["axx", "ab"]
+    patterns = {"^a.*$": pa.Column(INT, regex=True), "^.*b$": pa.Column(pl.Float64, regex=True)}
+    both = check_table(table_of(frame), pa.DataFrameSchema(patterns, ordered=True))
+    assert [finding.sentence for finding in both.findings] == ["ab: column is of type Int64, expected Float64"]
+
+
+@pytest.mark.parametrize(("claimed", "dtype"), [(pyarrow.string(), pl.String), (CATEGORY, pl.Categorical)])
+def test_a_parquet_file_that_calls_bytes_text_is_refused(claimed: Any, dtype: Any, tmp_path: Path) -> None:
+    path = claim(tmp_path, pyarrow.array([b"s3cret", b"\xff"]), claimed)
+    assert pl.read_parquet_schema(path)["a"] == dtype
+    with pytest.raises(MalformedError, match="table: a: cannot be read as its type"):
+        check_table(open_table(path), schema(dtype=dtype))
+
+
+def test_a_parquet_file_that_tells_engines_of_different_types_is_judged_as_polars_reads_it(tmp_path: Path) -> None:
+    path = claim(tmp_path, pyarrow.array([1, -5]), pyarrow.timestamp("us"))
+    report = check_table(open_table(path), schema(pa.Check.ge(dt.datetime(1970, 1, 1)), dtype=pl.Datetime("us")))
+    assert [(finding.code, finding.failed, finding.by) for finding in report.findings] == [
+        ("out_of_range", 1, "pandera")
+    ]
+
+
+def claim(folder: Path, cells: Any, claimed: Any) -> Path:
+    """Write cells of one type into a Parquet file whose Arrow schema says another."""
+    path = folder / "table"
+    pyarrow.parquet.write_table(pyarrow.table({"a": pyarrow.array([], claimed)}), path)
+    said = pyarrow.parquet.read_metadata(path).metadata
+    table = pyarrow.table({"a": cells})
+    with pyarrow.parquet.ParquetWriter(path, table.schema, store_schema=False) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({b"ARROW:schema": said[b"ARROW:schema"]})
+    return path
+
+
+def test_a_time_of_day_is_never_fresh() -> None:
+    report = check_table(table_of(pl.DataFrame({"a": [dt.time(1)]})), schema(ready.fresh_within(DAY), dtype=pl.Time))
+    assert [finding.sentence.partition(":")[2] for finding in report.findings] == [
+        " 1 of 1 rows were not looked at: the rule could not be run (InvalidOperationError); mend the contract"
+    ]
