@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from secure_ml.contracts.batches import fetch_batches
+from secure_ml.contracts.column_scans import ColumnScan
 from secure_ml.contracts.profile import Profile
-from secure_ml.contracts.profile_columns import KEPT, SCANNED, Size, bare, merge_columns, profile_array, shrink
+from secure_ml.contracts.profile_columns import bare, merge_columns
 from secure_ml.errors import PreconditionError
 
 if TYPE_CHECKING:
@@ -61,23 +62,22 @@ def profile_batches(schema: pa.Schema, batches: Iterable[pa.RecordBatch], *, per
     Raises:
         PreconditionError: `personal` names a column that the schema does not have.
     """
-    stack: list[tuple[int, Profile]] = []
+    scans = [ColumnScan(field.name, field.type) for field in schema]
+    rows = 0
+    working: list[Future[None]] = []
     with ThreadPoolExecutor(min(_MAX_THREADS, len(os.sched_getaffinity(0)))) as pool:
-        for batch in _rebatched(batches, _unit(len(schema))):
-            columns = pool.map(profile_array, schema.names, batch.columns)
-            level, found = 0, Profile(batch.num_rows, tuple(columns))
-            while stack and stack[-1][0] == level:
-                found, level = _merged(stack.pop()[1], found, SCANNED), level + 1
-            stack.append((level, found))
-    if not stack:
-        empty = schema.empty_table()
-        columns = (profile_array(name, empty[name].combine_chunks()) for name in schema.names)
-        stack = [(0, Profile(0, tuple(columns)))]
-    whole = stack.pop()[1]
-    while stack:
-        whole = _merged(stack.pop()[1], whole, SCANNED)
-    kept = Profile(whole.rows, tuple(shrink(item, KEPT) for item in whole.columns))
-    return without_values(kept, personal)
+        for pieces in _gathered(batches, _unit(len(schema))):
+            _finish(working)
+            columns = zip(*(piece.columns for piece in pieces), strict=True)
+            working = [pool.submit(scan.add, arrays) for scan, arrays in zip(scans, columns, strict=True)]
+            rows += sum(piece.num_rows for piece in pieces)
+        _finish(working)
+    return without_values(Profile(rows, tuple(scan.profile() for scan in scans)), personal)
+
+
+def _finish(working: list[Future[None]]) -> None:
+    for future in working:
+        future.result()
 
 
 def profile_frame(frame: pl.DataFrame, schema: DataFrameSchema, *, found: Collection[str] = ()) -> Profile:
@@ -126,7 +126,12 @@ def merge(a: Profile, b: Profile) -> Profile:
     Raises:
         PreconditionError: They have not the same columns, in name, order, type and privacy.
     """
-    return _merged(a, b, KEPT)
+    shapes = [[(column.name, column.kind, column.dtype, column.personal) for column in part.columns] for part in (a, b)]
+    if shapes[0] != shapes[1]:
+        differing = sum(x != y for x, y in zip_longest(*shapes))
+        raise PreconditionError(f"profile: {differing} columns differ in name, order, type or privacy; merge none")
+    columns = (merge_columns(x, y) for x, y in zip(a.columns, b.columns, strict=True))
+    return Profile(a.rows + b.rows, tuple(columns))
 
 
 def _unit(columns: int) -> int:
@@ -134,10 +139,8 @@ def _unit(columns: int) -> int:
     return max(1, min(_UNIT, _UNIT_CELLS // max(1, columns)))
 
 
-def _rebatched(batches: Iterable[pa.RecordBatch], unit: int) -> Iterator[pa.RecordBatch]:
-    """Join units of rows until there are `_ROWS` of them or `_BYTES`, wherever the given batches end."""
-    import pyarrow as pa
-
+def _gathered(batches: Iterable[pa.RecordBatch], unit: int) -> Iterator[list[pa.RecordBatch]]:
+    """Gather units of rows until there are `_ROWS` of them or `_BYTES`, wherever the given batches end."""
     waiting: list[pa.RecordBatch] = []
     rows = held = 0
     for piece in _units(batches, unit):
@@ -145,10 +148,10 @@ def _rebatched(batches: Iterable[pa.RecordBatch], unit: int) -> Iterator[pa.Reco
         rows += piece.num_rows
         held += piece.nbytes
         if rows >= _ROWS or held >= _BYTES:
-            yield pa.concat_batches(waiting)
+            yield waiting
             waiting, rows, held = [], 0, 0
     if waiting:
-        yield pa.concat_batches(waiting)
+        yield waiting
 
 
 def _units(batches: Iterable[pa.RecordBatch], unit: int) -> Iterator[pa.RecordBatch]:
@@ -166,12 +169,3 @@ def _units(batches: Iterable[pa.RecordBatch], unit: int) -> Iterator[pa.RecordBa
         left = whole.slice(whole.num_rows - whole.num_rows % unit)
     if left is not None and left.num_rows:
         yield left
-
-
-def _merged(a: Profile, b: Profile, size: Size) -> Profile:
-    shapes = [[(column.name, column.kind, column.dtype, column.personal) for column in part.columns] for part in (a, b)]
-    if shapes[0] != shapes[1]:
-        differing = sum(x != y for x, y in zip_longest(*shapes))
-        raise PreconditionError(f"profile: {differing} columns differ in name, order, type or privacy; merge none")
-    columns = (merge_columns(x, y, size) for x, y in zip(a.columns, b.columns, strict=True))
-    return Profile(a.rows + b.rows, tuple(columns))

@@ -2,8 +2,8 @@
 
 Three are needed, and each states what it does not know:
 
-* `compress`: points with weights that stand for sorted values. Its error is *measured* while it compresses, in rows,
-  and holds for every value; it is no probability.
+* `Points`: numbers with weights that stand for many sorted ones. Their error is *measured* while they are thinned out,
+  in rows, and holds for every number; it is no probability.
 * `heaviest`: the most frequent values. Its error is the count of the most frequent value that was left out.
 * `Registers` (HyperLogLog, 4096 registers): how many different values there are, within 1.6 % in one standard error.
 
@@ -15,21 +15,29 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = [
     "HIGHEST_RANK",
     "REGISTERS",
     "Numbers",
+    "Points",
+    "Registers",
     "compress",
     "estimate",
     "hash_numbers",
     "hash_text",
     "heaviest",
-    "registers_of",
+    "merge_points",
+    "runs_of",
+    "thin",
 ]
 
 Numbers: TypeAlias = NDArray[Any]
@@ -39,27 +47,64 @@ _INDEX_BITS = 12
 REGISTERS = 1 << _INDEX_BITS
 _RANK_BITS = 64 - _INDEX_BITS
 HIGHEST_RANK = _RANK_BITS + 1
-_HASHED_WORDS = 32
-_ONE, _TWO = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_MOST_PADDED_BYTES = 256
+_MIXING = ((np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)), (np.uint64(27), np.uint64(0x94D049BB133111EB)))
+_LAST_SHIFT = np.uint64(31)
+_AT_ONCE = 1 << 14
+"""How many values are hashed at once: so few that they stay in the processor's cache."""
 
 
-def compress(values: Numbers, weights: NDArray[np.int64], points: int) -> tuple[Numbers, NDArray[np.int64], int]:
-    """Let at most about `points` weighted values stand for all.
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Numbers that stand for many.
+
+    Attributes:
+        values: Shape (n,), strictly ascending, finite.
+        weights: Shape (n,), how many numbers each stands for, positive.
+        error: By how many numbers the weight at or below any x differs at most from the true count.
+    """
+
+    values: Numbers
+    weights: NDArray[np.int64]
+    error: int
+
+
+def runs_of(ordered: Numbers) -> tuple[Numbers, NDArray[np.int64]]:
+    """Return the different numbers of a sorted array, and how often each occurs."""
+    begins = np.ones(len(ordered) + 1, dtype=np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=begins[1:-1])
+    places = np.flatnonzero(begins)
+    return ordered[places[:-1]], np.diff(places)
+
+
+def thin(ordered: Numbers, points: int) -> Points:
+    """Let at most `points` numbers stand for a sorted array: the middle one of each of so many equal parts."""
+    edges = np.arange(points + 1) * len(ordered) // points
+    first, last = edges[:-1], edges[1:] - 1
+    middle = (first + last) // 2
+    values, parts = runs_of(ordered[middle])
+    weights = np.add.reduceat(last - first + 1, np.cumsum(parts) - parts)
+    return Points(values, weights, int(np.maximum(middle - first, last - middle).max()))
+
+
+def merge_points(a: Points, b: Points, points: int) -> Points:
+    """Let at most about `points` numbers stand for all of both; the errors add."""
+    values = np.concatenate([a.values, b.values])
+    order = np.argsort(values, kind="stable")
+    values, parts = runs_of(values[order])
+    weights = np.add.reduceat(np.concatenate([a.weights, b.weights])[order], np.cumsum(parts) - parts)
+    return compress(Points(values, weights, a.error + b.error), points)
+
+
+def compress(held: Points, points: int) -> Points:
+    """Let at most about `points` numbers stand for all.
 
     Neighbours that together weigh about `sum(weights) / points` become one, at their weighted median, so a value that
     is heavy by itself keeps its own weight.
-
-    Args:
-        values: Shape (n,), strictly ascending, finite.
-        weights: Shape (n,), how often each occurs, positive.
-        points: How many groups to make.
-
-    Returns:
-        The values that remain, their weights, and by how many rows the weight at or below any number differs at most
-        from what it was before.
     """
+    values, weights = held.values, held.weights
     if len(values) <= points:
-        return values, weights, 0
+        return held
     above = np.cumsum(weights)
     below = above - weights
     total = int(above[-1])
@@ -68,8 +113,8 @@ def compress(values: Numbers, weights: NDArray[np.int64], points: int) -> tuple[
     ends = np.append(starts[1:], len(values))
     first, last = below[starts], above[ends - 1]
     chosen = np.clip(np.searchsorted(above, (first + last) // 2, side="left"), starts, ends - 1)
-    error = np.maximum(below[chosen] - first, last - above[chosen]).max()
-    return values[chosen], last - first, int(error)
+    error = held.error + int(np.maximum(below[chosen] - first, last - above[chosen]).max())
+    return Points(values[chosen], last - first, min(error, total))
 
 
 def heaviest(counts: NDArray[np.int64], kept: int) -> tuple[NDArray[np.intp], int]:
@@ -79,7 +124,8 @@ def heaviest(counts: NDArray[np.int64], kept: int) -> tuple[NDArray[np.intp], in
     """
     if len(counts) <= kept:
         return np.arange(len(counts)), 0
-    bar = int(np.partition(counts, len(counts) - kept - 1)[len(counts) - kept - 1])
+    repeated = counts[counts > 1]  # most values of many occur once
+    bar = int(np.sort(repeated)[-kept - 1]) if len(repeated) > kept else min(1, int(counts.max()))
     return np.flatnonzero(counts > bar), bar
 
 
@@ -89,54 +135,86 @@ def hash_numbers(values: Numbers) -> NDArray[np.uint64]:
     return _mixed(words)
 
 
-def hash_text(offsets: NDArray[np.int64], content: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Hash byte strings to 64 bits, the same on every machine.
+def hash_text(texts: pa.Array) -> NDArray[np.uint64]:
+    """Hash texts to 64 bits by their bytes, the same on every machine.
 
     Args:
-        offsets: Shape (n + 1,), where each string begins and ends in `content`.
-        content: All bytes, one string after the other.
+        texts: Shape (n,), large strings without nulls.
     """
-    starts, lengths = offsets[:-1], np.diff(offsets)
-    padded = np.concatenate([content, np.zeros(8, dtype=np.uint8)])
-    words = np.ndarray(shape=(len(content) + 1,), dtype="<u8", buffer=padded, strides=(1,))
+    parts = [_hash_some(texts[start : start + _AT_ONCE]) for start in range(0, len(texts), _AT_ONCE)]
+    return np.concatenate([np.zeros(0, dtype=np.uint64), *parts])
+
+
+def _hash_some(texts: pa.Array) -> NDArray[np.uint64]:
+    """Pad texts of about one length to equal width, so that their bytes are a matrix of 64-bit words."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    lengths = pc.binary_length(texts).to_numpy()
     hashes = _mixed(lengths.astype(np.uint64))
-    active = np.flatnonzero((lengths > 0) & (lengths <= 8 * _HASHED_WORDS))
-    done = 0
-    while len(active):
-        left = (lengths[active] - done).clip(max=8).astype(np.uint64)
-        word = words[starts[active] + done] & (np.uint64(0xFFFFFFFFFFFFFFFF) >> (np.uint64(64) - np.uint64(8) * left))
-        hashes[active] = _mixed(hashes[active] ^ word)
-        done += 8
-        active = active[lengths[active] > done]
-    for index in np.flatnonzero(lengths > 8 * _HASHED_WORDS):
-        whole = content[offsets[index] : offsets[index + 1]].tobytes()
+    longest, done = min(int(lengths.max()), _MOST_PADDED_BYTES), 0
+    while len(left := np.flatnonzero((lengths > done) & (lengths <= longest))):
+        width = (min(2 * int(lengths[left].min()), longest) + 7) // 8 * 8
+        rows = left[lengths[left] <= width]
+        some = texts if len(rows) == len(texts) else texts.take(pa.array(rows))
+        _, _, content = pc.ascii_rpad(some, width, padding="\0").buffers()
+        words = np.frombuffer(content, dtype="<u8", count=len(rows) * width // 8).reshape(len(rows), width // 8)
+        hashes[rows] = _hash_words(hashes[rows], words, lengths[rows])
+        done = width
+    for index in np.flatnonzero(lengths > _MOST_PADDED_BYTES).tolist():
+        whole = texts[index].as_buffer()
         hashes[index] = int.from_bytes(hashlib.blake2b(whole, digest_size=8).digest(), "little")
+    return hashes
+
+
+def _hash_words(
+    hashes: NDArray[np.uint64], words: NDArray[np.uint64], lengths: NDArray[np.int64]
+) -> NDArray[np.uint64]:
+    """Mix the words of each text into its hash, as many as it has."""
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    for number in range(-(-longest // 8)):
+        mixed = _mixed(hashes ^ words[:, number])
+        hashes = mixed if shortest > 8 * number else np.where(lengths > 8 * number, mixed, hashes)
     return hashes
 
 
 def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Mix each word so that every bit depends on every bit. Source: Steele et al. 2014, the finaliser of SplitMix64."""
     mixed = words + np.uint64(0x9E3779B97F4A7C15)
-    mixed ^= mixed >> np.uint64(30)
-    mixed *= _ONE
-    mixed ^= mixed >> np.uint64(27)
-    mixed *= _TWO
-    mixed ^= mixed >> np.uint64(31)
+    shifted = np.empty_like(mixed)
+    for bits, factor in _MIXING:
+        mixed ^= np.right_shift(mixed, bits, out=shifted)
+        mixed *= factor
+    mixed ^= np.right_shift(mixed, _LAST_SHIFT, out=shifted)
     return mixed
 
 
-def registers_of(hashes: NDArray[np.uint64]) -> bytes:
-    """Return the HyperLogLog registers of hashed values, one byte each; two merge by the larger of each byte.
+class Registers:
+    """HyperLogLog: of the hashes that begin alike, the one that ends in the smallest number.
 
-    Source: Flajolet et al. 2007, figure 3.
+    Source: Flajolet et al. 2007, figure 3; the rank of a register follows from the smallest end.
     """
-    index = (hashes >> np.uint64(_RANK_BITS)).astype(np.int64)
-    tail = (hashes & np.uint64((1 << _RANK_BITS) - 1)).astype(np.float64)
-    rank = HIGHEST_RANK - np.frexp(tail)[1].astype(np.int64)
-    seen = np.zeros((REGISTERS, 64), dtype=np.bool_)
-    seen[index, rank] = True
-    highest = 63 - seen[:, ::-1].argmax(axis=1)
-    return np.where(seen.any(axis=1), highest, 0).astype(np.uint8).tobytes()
+
+    def __init__(self) -> None:
+        """Begin without any hash."""
+        self._smallest = np.full(REGISTERS, 1 << _RANK_BITS, dtype=np.uint64)
+
+    def add(self, hashes: NDArray[np.uint64]) -> None:
+        """Take in hashed values, in any order; one that is known already changes nothing."""
+        index = (hashes >> np.uint64(_RANK_BITS)).view(np.int64)
+        ends = hashes & np.uint64((1 << _RANK_BITS) - 1)
+        fresh = np.flatnonzero(ends < self._smallest.take(index))
+        np.minimum.at(self._smallest, index[fresh], ends[fresh])
+
+    def add_numbers(self, values: Numbers) -> None:
+        """Hash numbers and take them in."""
+        for start in range(0, len(values), _AT_ONCE):
+            self.add(hash_numbers(values[start : start + _AT_ONCE]))
+
+    def render(self) -> bytes:
+        """Return the registers, one byte each; two merge by the larger of each byte."""
+        rank = HIGHEST_RANK - np.frexp(self._smallest.astype(np.float64))[1]
+        return rank.astype(np.uint8).tobytes()
 
 
 def estimate(registers: bytes) -> int:

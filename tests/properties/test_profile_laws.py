@@ -11,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from secure_ml.contracts.column_scans import ColumnScan
 from secure_ml.contracts.comparing import bin_edges, compare_profiles
 from secure_ml.contracts.profile import ColumnProfile, Profile, parse, render
-from secure_ml.contracts.profile_columns import Size, merge_columns, profile_array, shrink
+from secure_ml.contracts.profile_columns import Size, merge_columns
 from secure_ml.contracts.profiling import merge, profile_batches
-from secure_ml.contracts.sketches import compress, estimate, hash_text, heaviest, registers_of
+from secure_ml.contracts.sketches import Points, Registers, compress, estimate, hash_text, heaviest, thin
 
 calm = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
@@ -137,8 +138,13 @@ def _numbers(seed: int, size: int, shape: str) -> np.ndarray[Any, Any]:
     return generator.normal(size=size)
 
 
-def column_of(values: np.ndarray[Any, Any], size: Size) -> ColumnProfile:
-    return shrink(profile_array("x", pa.array(values)), size)
+def column_of(values: Any, size: Size, pieces: int = 1) -> ColumnProfile:
+    array = pa.array(values)
+    scan = ColumnScan("x", array.type)
+    step = max(1, -(-len(array) // pieces))
+    for start in range(0, len(array), step):
+        scan.add([array[start : start + step]])
+    return scan.profile(size)
 
 
 def assert_within_errors(column: ColumnProfile, values: np.ndarray[Any, Any]) -> None:
@@ -168,6 +174,14 @@ def test_each_sketch_keeps_within_the_error_that_it_states(values: np.ndarray[An
 
 
 @calm
+@given(many, st.integers(2, 9))
+def test_a_column_read_in_pieces_keeps_within_the_errors_that_it_states(values: Any, pieces: int) -> None:
+    whole, column = column_of(values, Size(64, 32)), column_of(values, Size(64, 32), pieces)
+    assert (column.registers, column.exact) == (whole.registers, whole.exact)
+    assert_within_errors(column, values)
+
+
+@calm
 @given(many, many, many)
 def test_merged_sketches_keep_within_the_errors_that_they_state(a: Any, b: Any, c: Any) -> None:
     small = Size(64, 32)
@@ -189,8 +203,8 @@ def test_sketched_columns_merge_commutatively(a: Any, b: Any) -> None:
 @calm
 @given(*[st.lists(st.sampled_from([*"abc", "x" * 200, "y" * 300, "z" * 100]), min_size=1) for _ in range(2)])
 def test_texts_too_long_to_keep_are_within_the_error_of_the_tally(a: list[str], b: list[str]) -> None:
-    merged = merge_columns(*(profile_array("x", pa.array(part)) for part in (a, b)), Size(64, 32))
-    both = profile_array("x", pa.array(a + b))
+    merged = merge_columns(*(column_of(part, Size(64, 32)) for part in (a, b)), Size(64, 32))
+    both = column_of(a + b, Size(64, 32))
     assert (merged.registers, merged.first, merged.last) == (both.registers, both.first, both.last)
     for column in (merged, both):
         listed = dict(zip(column.tally.values, column.tally.counts, strict=True))
@@ -232,11 +246,23 @@ def test_distances_of_sketches_are_within_their_bounds_of_the_exact_ones(a: Any,
 def test_compression_measures_its_error(weights: list[int], points: int) -> None:
     values = np.arange(len(weights))
     shares = np.array(weights, dtype=np.int64)
-    kept, kept_shares, error = compress(values, shares, points)
-    assert kept_shares.sum() == shares.sum()
-    assert len(kept) <= points
-    ranks = np.concatenate([[0], np.cumsum(kept_shares)])[np.searchsorted(kept, values, side="right")]
-    assert np.abs(ranks - np.cumsum(shares)).max() == error
+    found = compress(Points(values, shares, 0), points)
+    assert found.weights.sum() == shares.sum()
+    assert len(found.values) <= points
+    ranks = np.concatenate([[0], np.cumsum(found.weights)])[np.searchsorted(found.values, values, side="right")]
+    assert np.abs(ranks - np.cumsum(shares)).max() == found.error
+
+
+@calm
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=300), st.integers(1, 40))
+def test_thinning_is_within_the_error_that_it_states(numbers: list[int], points: int) -> None:
+    ordered = np.sort(np.array(numbers * points))
+    found = thin(ordered, points)
+    at = np.unique(ordered)
+    true = np.searchsorted(ordered, at, side="right")
+    ranks = np.concatenate([[0], np.cumsum(found.weights)])[np.searchsorted(found.values, at, side="right")]
+    assert found.weights.sum() == len(ordered)
+    assert np.abs(ranks - true).max() <= found.error <= len(ordered) // points // 2 + 1
 
 
 @calm
@@ -249,11 +275,12 @@ def test_what_is_left_out_is_no_heavier_than_said(counts: list[int], kept: int) 
 
 
 @calm
-@given(st.lists(st.binary(max_size=40) | st.binary(min_size=250, max_size=260), min_size=1, max_size=20, unique=True))
-def test_different_texts_have_different_hashes_wherever_they_lie(texts: list[bytes]) -> None:
-    def hashed(parts: list[bytes]) -> list[int]:
-        offsets = np.cumsum([0, *(len(part) for part in parts)], dtype=np.int64)
-        return hash_text(offsets, np.frombuffer(b"".join(parts), dtype=np.uint8)).tolist()
+@given(
+    st.lists(st.text(max_size=40) | st.text("aé\0", min_size=120, max_size=260), min_size=1, max_size=20, unique=True)
+)
+def test_different_texts_have_different_hashes_wherever_they_lie(texts: list[str]) -> None:
+    def hashed(parts: list[str]) -> list[int]:
+        return hash_text(pa.array(["before", *parts], pa.large_string())[1:]).tolist()
 
     together = hashed(texts)
     assert len(set(together)) == len(texts)
@@ -266,11 +293,12 @@ def test_the_estimate_of_distinct_values_has_the_stated_standard_error() -> None
         errors = []
         for _ in range(20):
             hashes = generator.integers(0, 2**64, size, dtype=np.uint64)
-            errors.append(estimate(registers_of(hashes)) / size - 1)
+            registers = Registers()
+            registers.add(hashes)
+            errors.append(estimate(registers.render()) / size - 1)
         assert np.sqrt(np.mean(np.square(errors))) < 1.5 * 1.04 / math.sqrt(4096), size
 
 
 def test_the_hash_is_the_same_on_every_machine() -> None:
-    offsets = np.array([0, 0, 3, 12], dtype=np.int64)
-    found = hash_text(offsets, np.frombuffer(b"abcdefghijkl", dtype=np.uint8))
+    found = hash_text(pa.array(["", "abc", "defghijkl"], pa.large_string()))
     assert [f"{item:016x}" for item in found.tolist()] == ["e220a8397b1dcdaf", "347774c605d70c76", "6479c4522c9cd243"]
