@@ -10,6 +10,7 @@ Rules of one kind are compared by what all of them together allow, so that `ge(0
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -94,13 +95,15 @@ class _Allowed:
     forbidden: frozenset[Any] = frozenset()
     figures: Mapping[str, _Interval] = field(default_factory=dict)
     vocabulary: frozenset[Any] | None = None
-    others: Mapping[str, object] = field(default_factory=dict)
+    others: tuple[tuple[str, object], ...] = ()  # name and identity of each: two rules may have one name
 
     def add(self, rule: Rule) -> _Allowed:
         given = rule.parameters
+        if rule.why is None and not rule.ignore_na and not isinstance(rule.check._check_fn, partial):  # none made here
+            return self._other(f"{rule.kind} of missing cells", rule.kind).add(replace(rule, ignore_na=True))
         match rule.kind:
             case _ if rule.why is not None:
-                return replace(self, others={**self.others, rule.name: _identity(rule.check)})
+                return self._other(rule.name, _identity(rule.check))
             case "equal_to":
                 return self._allow([given["value"]])
             case "isin":
@@ -135,7 +138,10 @@ class _Allowed:
         if {"low", "high"} <= given.keys():
             of = ", ".join(repr(value) for key, value in given.items() if key not in ("low", "high"))
             return self._figure(f"{rule.kind}({of})", _Interval(given["low"], given["high"]))
-        return replace(self, others={**self.others, rule.name: None})
+        return self._other(rule.name, (rule.kind, _held(dict(given))))
+
+    def _other(self, name: str, identity: object) -> _Allowed:
+        return replace(self, others=(*self.others, (name, identity)))
 
     def _within(self, more: _Interval) -> _Allowed:
         return replace(self, range=self.range & more)
@@ -150,7 +156,7 @@ class _Allowed:
 
 def _identity(check: Any) -> object:
     """What must be equal for two Python checks to be the same rule: code, constants, and all that it was given."""
-    return (_held(check._check_fn), _held(check.statistics), check.ignore_na)
+    return (_held(check._check_fn), _held(check.statistics), check.ignore_na, check.element_wise, str(check.groupby))
 
 
 def _held(value: Any, inside: tuple[int, ...] = ()) -> object:
@@ -206,7 +212,7 @@ def diff_contracts(old: Any, new: Any) -> tuple[Change, ...]:
         else:
             changes += _column(was, is_, before.of(name), after.of(name))
             changes += _settings_changed(name, *(schema.columns[name] for schema in schemas))
-    changes += _table(*schemas, before, after)
+    changes += _table(before, after)
     return tuple(sorted(changes, key=lambda change: _ORDER.index(change.kind)))
 
 
@@ -235,6 +241,11 @@ def _column(old: ContractColumn, new: ContractColumn, was: tuple[Rule, ...], is_
         *_flag(name, "coerce", old.coerce, new.coerce, loose=True),
         *_checks(name, was, is_),
     ]
+    if repr(old.default) != repr(new.default):
+        kind: Kind = "looser" if old.default is None else "stricter" if new.default is None else "incompatible"
+        changes.append(_change(name, "default", kind, _was(repr(old.default), repr(new.default))))
+    if old.regex != new.regex:
+        changes.append(_change(name, "regex", "incompatible", _was(old.regex, new.regex)))
     if frozenset(old.environments) != frozenset(new.environments):
         said = [", ".join(column.environments) or "every environment" for column in (old, new)]
         changes.append(_change(name, "environments", "incompatible", f"belongs to {said[1]}, was {said[0]}"))
@@ -249,24 +260,29 @@ def _settings_changed(name: str, old: Any, new: Any) -> list[Change]:
     tiers = before.get("tier", "block"), after.get("tier", "block")
     if tiers[0] != tiers[1]:
         changes.append(_change(name, "tier", "stricter" if tiers[1] == "block" else "looser", _was(*tiers)))
-    return changes
+    return changes + _flag(name, "personal", *(bool(side.get("personal")) for side in (before, after)), loose=True)
 
 
-def _table(old: Any, new: Any, was: Rules, is_: Rules) -> list[Change]:
+def _table(was: Rules, is_: Rules) -> list[Change]:
     changes = [
+        *_flag(None, "tier only warns", was.tier == "warn", is_.tier == "warn", loose=True),
         *_flag(None, "strict", was.strict is True, is_.strict is True, loose=False),
         *_flag(None, "ordered", was.ordered, is_.ordered, loose=False),
         *_checks(None, was.of(None), is_.of(None)),
         *_interval(None, "rows_ratio", *(_Interval(*(rules.rows_ratio or ())) for rules in (was, is_))),
         *_values(None, "slices", frozenset(was.slices), frozenset(is_.slices), allow=False),
     ]
-    before, after = (frozenset(map(str, schema.unique)) if schema.unique else None for schema in (old, new))
-    if before != after:
-        looser = after is None or (before is not None and after > before)
-        said = [", ".join(sorted(keys)) if keys else "nothing" for keys in (before, after)]
-        sentence = f"must be unique together: {said[1]}; was {said[0]}"
-        changes.append(_change(None, "unique", "looser" if looser else "stricter", sentence))
-    return changes
+    before, after = (
+        {frozenset(rule.parameters["columns"]) for rule in rules.of(None) if rule.kind == "multiple_fields_uniqueness"}
+        for rules in (was, is_)
+    )
+    said = [
+        "; ".join(", ".join(sorted(keys)) for keys in sorted(side, key=sorted)) or "nothing" for side in (after, before)
+    ]
+    sentence = f"must be unique together: {said[0]}; was {said[1]}"
+    # What is unique in some columns is unique in those and more.
+    lost, won = (any(not any(b <= a for b in new) for a in old) for old, new in ((before, after), (after, before)))
+    return changes + _directions(None, "unique", sentence, stricter=won, looser=lost)
 
 
 def _type(name: str, old: Any, new: Any, *, coerces: bool) -> list[Change]:
@@ -321,14 +337,18 @@ def _compare(name: str | None, old: _Allowed, new: _Allowed) -> list[Change]:
     ]
     for figure in dict.fromkeys([*old.figures, *new.figures]):
         changes += _interval(name, figure, *(side.figures.get(figure, _Interval()) for side in (old, new)))
-    for rule in dict.fromkeys([*old.others, *new.others]):
-        if rule not in new.others:
-            changes.append(_change(name, rule, "looser", "is no longer checked"))
-        elif rule not in old.others:
-            changes.append(_change(name, rule, "stricter", "is checked now"))
-        elif old.others[rule] != new.others[rule]:
-            changes.append(_change(name, rule, "stricter", "is another check now, and the two cannot be compared"))
-    return changes
+    gone, come = (Counter(_only(*pair)) for pair in ((old.others, new.others), (new.others, old.others)))
+    both, said = gone & come, "is another check now, and the two cannot be compared"
+    changes += [_change(name, rule, "looser", "is no longer checked") for rule in gone - both]
+    changes += [_change(name, rule, "stricter", "is checked now") for rule in come - both]
+    return changes + [_change(name, rule, "stricter", said) for rule in both]
+
+
+def _only(some: Iterable[tuple[str, object]], others: Iterable[tuple[str, object]]) -> list[str]:
+    """Return the names of the rules that only `some` holds, or holds more often."""
+    names = {identity: name for name, identity in some}
+    left = Counter(identity for _, identity in some) - Counter(identity for _, identity in others)
+    return [names[identity] for identity in left.elements()]
 
 
 def _interval(name: str | None, rule: str, old: _Interval, new: _Interval) -> list[Change]:

@@ -35,6 +35,10 @@ def setting(**values: Any) -> pa.DataFrameSchema:
     return one(metadata={"secure_ml": values})
 
 
+def table(**settings: Any) -> pa.DataFrameSchema:
+    return pa.DataFrameSchema({name: pa.Column(pl.Int64) for name in "xy"}, **settings)
+
+
 def found(old: pa.DataFrameSchema, new: pa.DataFrameSchema) -> list[tuple[str, str]]:
     return [(change.rule, change.kind) for change in diff_contracts(old, new)]
 
@@ -50,6 +54,13 @@ STRICTER = [
     (one(C.str_length(1, 9)), one(C.str_length(1, 8)), "length"),
     (one(C.str_length(1, 9)), one(C.str_length(exact_value=3)), "length"),
     (one(), one(C.str_matches("a+")), "str_matches(a+)"),
+    (one(C.isin([1])), one(C.isin([1], ignore_na=False)), "isin of missing cells"),
+    (one(C(abs, name="mine")), one(C(abs, name="mine"), C(all, name="mine")), "mine"),
+    (one(default=1), one(), "default"),
+    (table(metadata={"secure_ml": {"tier": "warn"}}), table(), "tier only warns"),
+    (table(unique=[["x"]]), table(unique=[["x"], ["y"]]), "unique"),
+    (table(unique=["x", "y"]), table(unique=["x"]), "unique"),
+    (setting(personal=True), setting(), "personal"),
     (one(nullable=True), one(), "nullable"),
     (one(), one(unique=True), "unique"),
     (one(required=False), one(), "required"),
@@ -87,6 +98,8 @@ INCOMPATIBLE = [
     (one(C.str_length(1, 2)), one(C.str_length(3, 4)), "length"),
     (setting(environments=("training",)), setting(environments=("serving",)), "environments"),
     (setting(environments=("training",)), setting(), "environments"),
+    (one(default=1), one(default=2), "default"),
+    (one(), one(regex=True), "regex"),
 ]
 
 
@@ -243,6 +256,23 @@ def _recursive(limit: int) -> pa.Check:
 )
 def test_a_python_check_is_another_one_where_what_it_was_given_is(old: pa.Check, same: pa.Check, new: pa.Check) -> None:
     assert found(one(old), one(same)) == []
+    assert [kind for _, kind in found(one(old), one(new))] == ["stricter"]
+
+
+LONG = "x" * 130
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (C.str_matches(f"^{LONG}a$"), C.str_matches(f"^{LONG}[a-z]$")),
+        (C.str_startswith(f"{LONG}a"), C.str_startswith(LONG)),
+        (C.unique_values_eq([f"{LONG}a"]), C.unique_values_eq([f"{LONG}b"])),
+        (C(abs, name="mine"), C(abs, name="mine", element_wise=True)),
+    ],
+)
+def test_two_rules_whose_shortened_names_are_the_same_are_told_apart(old: pa.Check, new: pa.Check) -> None:
+    assert found(one(old), one(old)) == []
     assert [kind for _, kind in found(one(old), one(new))] == ["stricter"]
 
 
