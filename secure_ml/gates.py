@@ -191,6 +191,7 @@ def record(
 
     Raises:
         RejectedError: The same cause was recorded with another outcome, or this signer may not sign the stage.
+        MalformedError: There is more to say than a document may hold; none is written that nobody could read again.
     """
     trust.key(signer.keyid, stage, f"{model}/{stage}")  # what everybody would refuse is not written at all
     against = list(reasons)
@@ -205,6 +206,10 @@ def record(
         "made_at": datetime.now(UTC).isoformat(timespec="microseconds"),
     }
     content = sign_statement(stage, dict(subjects), predicate, signer)
+    if len(content) > _MAX_DOCUMENT_BYTES:
+        raise MalformedError(
+            f"{model}/{stage}: evidence of {len(content)} bytes, at most {_MAX_DOCUMENT_BYTES} are kept"
+        )
     path = home.evidence / model / stage / f"{cause}.json"
     try:
         home.write_file(path, content)

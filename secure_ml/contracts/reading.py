@@ -6,6 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
+from secure_ml.contracts.text_files import refuse_names
 from secure_ml.errors import MalformedError
 from secure_ml.spec import Batches
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["parse_batch"]
 
 _MAX_LINE_BYTES = 1 << 20
-_MAX_COLUMNS = 4096
 _MAGIC = {
     b"PAR1": "Parquet",
     b"PK\x03\x04": "a ZIP archive",
@@ -53,7 +53,7 @@ def parse_batch(content: bytes, batches: Batches, where: str) -> pl.DataFrame:
     if set(stripped) & set(batches.columns):
         names, first = stripped, 2
         rows = rows[1:]
-        _refuse_duplicates(names, where)
+        refuse_names(names, where)
     if not rows:
         raise MalformedError(f"{where}: no rows, expected at least one after the line of column names")
     width = len(names)
@@ -101,14 +101,4 @@ def _lines(content: bytes, text: str, where: str) -> list[str]:
         lines.pop()
     if not lines:
         raise MalformedError(f"{where}: no rows, found only empty lines")
-    if lines[0].count(",") >= _MAX_COLUMNS:
-        raise MalformedError(f"{where}: more than {_MAX_COLUMNS} columns")
     return lines
-
-
-def _refuse_duplicates(names: list[str], where: str) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise MalformedError(f"{where}: two columns are named {name[:40]!r}, expected each name once")
-        seen.add(name)

@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 from secure_ml.cli import main
+from secure_ml.digests import digest_of
+from secure_ml.errors import MalformedError, RejectedError
+from secure_ml.gates import Evidence, history, record
 from secure_ml.installation import Installation
+from secure_ml.lineage.quarantine_entries import entries
 from secure_ml.monitoring.validation_docs import docs_folder, write_own_docs
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset
@@ -105,3 +109,49 @@ def test_the_command_writes_no_page_through_a_link(
     assert main(["validation-docs"]) == 2
     assert "is a link, expected a folder" in capsys.readouterr().err
     assert not list(outside.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("X,y,target,x", "two columns are named 'x'"),
+        ("x,y,target,TARGET", "two columns are named 'TARGET'"),
+        ("x,y,target,", "a column has no name"),
+        ('x,y,target,"a\nb",' + ",".join(f"c{index}" for index in range(5000)), "columns, at most 4096"),
+    ],
+    ids=["upper case first", "upper case last", "no name", "too many behind a quoted line end"],
+)
+def test_names_that_the_engine_cannot_tell_apart_or_are_too_many_are_quarantined(
+    header: str, said: str, installation: Installation, model: GuardedModel
+) -> None:
+    """The engine knows no upper case in names: it gives the second of two such columns a name of its own."""
+    width = header.count(",") + 1
+    inbox = installation.home.inbox / model.name
+    inbox.mkdir(parents=True)
+    (inbox / "first.csv").write_text(header + "\n" + ",".join(["1"] * width) + "\n")
+    with pytest.raises(RejectedError, match=said):
+        dataset(installation, model, "first")
+    (entry,) = entries(installation.home, installation.trust, model.name)
+    assert entry.refusal.stage == "dataset"
+
+
+def test_evidence_that_nobody_could_read_again_is_not_written(installation: Installation, model: GuardedModel) -> None:
+    """Each gate reads all documents of a stage, so one that is too large would stop the model for ever."""
+
+    def note(size: int) -> Evidence:
+        return record(
+            installation.home,
+            installation.signer(),
+            installation.trust,
+            model=model.name,
+            stage="dataset",
+            cause=digest_of({"size": size}),
+            subjects={},
+            inputs={},
+            facts={"findings": "x" * size},
+        )
+
+    note(11 << 20)
+    with pytest.raises(MalformedError, match="bytes, at most 16777216 are kept"):
+        note(13 << 20)
+    assert len(history(installation.home, installation.trust, model.name, "dataset")) == 1
