@@ -53,7 +53,10 @@ def failing_rows(
         wanted.append(numbered[row].isin(listed))
     if wanted:
         flags = [f"{bound.free}f{index}" for index in range(len(reasons))]
-        for found in _fetch(bound, numbered.filter(ibis.or_(*wanted)), row, flags):
+        failed = numbered.filter(ibis.or_(*wanted))
+        if numbered.get_backend().name == "duckdb":  # keeps the order of the file: the scan ends with the last row
+            failed = failed.limit(MAX_FAILING_ROWS)
+        for found in _fetch(bound, failed, row, flags):
             index = int(found[row])
             rows[index] = found
             why[index] = [said for flag, (said, _) in zip(flags, reasons, strict=True) if found[flag]]

@@ -39,11 +39,11 @@ def _module(name: str, *words: object, python: str = sys.executable) -> tuple[st
     return (python, "-m", f"tests.benchmarks.{name}", *(str(word) for word in words))
 
 
-def _orders(setting: Setting, rows: int) -> Path:
-    path = setting.folder / f"orders-{rows}.parquet"
+def _orders(setting: Setting, rows: int, *, faulty: int = 0) -> Path:
+    path = setting.folder / (f"orders-{rows}-faulty-{faulty}.parquet" if faulty else f"orders-{rows}.parquet")
     if not path.exists():
         print(f"  writing {rows:,} rows", file=sys.stderr, flush=True)
-        run_task(Task("orders", _module("orders", rows, path), whole=True))
+        run_task(Task("orders", _module("orders", rows, path, faulty), whole=True))
     return path
 
 
@@ -120,6 +120,20 @@ def peers(setting: Setting) -> Outcome:
         tuple(ratio(f"{name} / secure-ml", timings[name], ours, limit, "at least") for name, limit in limits.items()),
         ("Great Expectations on DuckDB (duckdb-engine 0.17) runs none of the rules: IndexError at its first metric.",),
     )
+
+
+def faulty(setting: Setting) -> Outcome:
+    """The same rules on a table that breaks some: what it costs to say how, and which rows."""
+    path = _orders(setting, setting.rows, faulty=1000)
+    names = ["Polars", "ibis", "pandas"]
+    tasks = [Task("secure-ml", _module("run_ours", "contract", path))]
+    tasks += [
+        Task(f"pandera on {name}", _module("peers.run_pandera", name.lower(), path), most=setting.slow_repetitions)
+        for name in names
+    ]
+    timings = alternate(tasks, setting.repetitions)
+    said = f"15 rules on 12 columns, {setting.rows:,} rows of Parquet, three rules broken by one row in 1,000 each"
+    return Outcome("faulty", said, _done(timings), ())
 
 
 def huge(setting: Setting) -> Outcome:
@@ -217,6 +231,7 @@ SUITES: dict[str, Callable[[Setting], Outcome]] = {
     "scan": scan,
     "rules": rules,
     "peers": peers,
+    "faulty": faulty,
     "commit-hook": commit_hook,
     "profile": profile,
     "distances": distances,
