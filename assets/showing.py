@@ -110,7 +110,8 @@ def metadata_of(evidence: Evidence) -> Metadata:
         "inputs": _table(["input", "value"], [list(item) for item in evidence.inputs.items()]),
     }
     if evidence.reasons:
-        metadata["reasons"] = dg.MetadataValue.md("\n".join(f"- {reason}" for reason in evidence.reasons))
+        # No Markdown: a reason names columns of strangers, and a picture among them would be fetched from elsewhere.
+        metadata["reasons"] = _table(["reason"], [[reason] for reason in evidence.reasons])
     for name, fact in evidence.facts.items():
         match name, fact:
             case "findings", list(found):

@@ -72,7 +72,9 @@ def add(command: AddCommand) -> None:
         "and nothing else.",
     )
     sign.add_argument("folder", metavar="FOLDER", type=Path, help="a folder of CSV files")
-    sign.add_argument("--source", required=True, metavar="NAME", help="the source's name in the model's file, or inbox")
+    sign.add_argument(
+        "--source", required=True, metavar="NAME", help="the source's name in the model's file, or inbox.MODEL"
+    )
     sign.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: FOLDER/manifest.dsse.json)")
 
 

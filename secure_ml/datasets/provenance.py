@@ -33,7 +33,7 @@ def sign_manifest(source: str, batches: Mapping[str, Digest], signer: Signer) ->
     """Sign the manifest of one source.
 
     Args:
-        source: The source's name in `Batches.sources`, or `inbox`.
+        source: The source's name in `Batches.sources`, or `inbox.MODEL`.
         batches: Batch name to digest of its bytes.
         signer: Whose key the trust root lets sign `source_manifest`.
     """

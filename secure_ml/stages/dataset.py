@@ -136,7 +136,9 @@ def fetch_batch(model: GuardedModel, home: Home, trust: Trust, batch: str) -> Ar
         name = batch.removeprefix(f"{origin}.") if origin in model.batches.sources else batch
         try:
             manifest = source.fetch_manifest()
-            verify_provenance(manifest, source=origin, batch=batch, name=name, digest=version, trust=trust)
+            # Each inbox is a source of its own: what one model may learn from is no proof for another.
+            of = f"inbox.{model.name}" if origin == "inbox" else origin
+            verify_provenance(manifest, source=of, batch=batch, name=name, digest=version, trust=trust)
             proof = sha256(manifest or b"")
         except (RejectedError, MalformedError) as error:
             unproven = str(error)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from assets.showing import metadata_of
 from secure_ml.cli import main
-from secure_ml.digests import digest_of
+from secure_ml.datasets.provenance import sign_manifest
+from secure_ml.digests import digest_of, sha256
 from secure_ml.errors import MalformedError, RejectedError
-from secure_ml.gates import Evidence, history, record
+from secure_ml.gates import Evidence, EvidenceRejectedError, history, record
 from secure_ml.installation import Installation
 from secure_ml.lineage.quarantine_entries import entries
 from secure_ml.monitoring.validation_docs import docs_folder, write_own_docs
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset
+from secure_ml.stages.validated_dataset import validated_dataset
 from tests.guarded import guarded_model, put_batch
 
 ROWS = [(1.5, 2.5, 1), (2, 0.5, 0), (3.25, -1, 1), (4, 0, 0)]
@@ -47,7 +52,7 @@ def test_a_link_in_the_inbox_does_not_lead_a_signed_manifest_over_the_key(
     good = key.read_bytes()
     for name in (".manifest.dsse.json.fresh", "manifest.dsse.json"):
         (inbox / name).symlink_to(key)
-    assert main(["dataset", "sign-manifest", str(inbox), "--source", "inbox"]) == 0
+    assert main(["dataset", "sign-manifest", str(inbox), "--source", f"inbox.{model.name}"]) == 0
     assert key.read_bytes() == good
     assert not (inbox / "manifest.dsse.json").is_symlink()
 
@@ -155,3 +160,34 @@ def test_evidence_that_nobody_could_read_again_is_not_written(installation: Inst
     with pytest.raises(MalformedError, match="bytes, at most 16777216 are kept"):
         note(13 << 20)
     assert len(history(installation.home, installation.trust, model.name, "dataset")) == 1
+
+
+def test_the_manifest_of_one_models_inbox_proves_nothing_in_that_of_another(
+    installation: Installation, model: GuardedModel
+) -> None:
+    closed = replace(model, batches=replace(model.batches, require_inbox_manifest=True))
+    other = replace(closed, name="other")
+    for taker in (closed, other):
+        put_batch(installation.home.inbox / taker.name, "first", ROWS)
+    inbox = installation.home.inbox / closed.name
+    digest = sha256((inbox / "first.csv").read_bytes())
+    signed = sign_manifest(f"inbox.{closed.name}", {"first": digest}, installation.signer())
+    for taker in (closed, other):
+        (installation.home.inbox / taker.name / "manifest.dsse.json").write_bytes(signed)
+    assert dataset(installation, closed, "first").inputs["manifest"] == sha256(signed)
+    with pytest.raises(RejectedError, match="it is the manifest of another source"):
+        dataset(installation, other, "first")
+
+
+def test_a_reason_is_no_markdown_in_the_ui(installation: Installation, model: GuardedModel) -> None:
+    """A column may be called as a picture of Markdown, which whoever looks at the refusal would fetch."""
+    picture = "![x](http://elsewhere.example/x.png)"
+    inbox = installation.home.inbox / model.name
+    inbox.mkdir(parents=True)
+    (inbox / "first.csv").write_text(f"x,y,target,{picture}\n1,2,0,1\n")
+    dataset(installation, model, "first")
+    with pytest.raises(EvidenceRejectedError) as refused:
+        validated_dataset(installation, model, "first")
+    shown = metadata_of(refused.value.evidence)
+    assert any(picture in str(value) for value in shown.values()), "the name is shown"
+    assert not any(isinstance(value, dg.MarkdownMetadataValue) for value in shown.values())

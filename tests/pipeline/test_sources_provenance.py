@@ -91,7 +91,7 @@ def test_a_poisoned_batch_in_the_inbox_likewise(installation: Installation, sign
     inbox = installation.home.inbox / "tiny"
     inbox.mkdir(parents=True)
     (inbox / "january.csv").write_bytes(GOOD)
-    sign(inbox, signer, "inbox")
+    sign(inbox, signer, "inbox.tiny")
     (inbox / "january.csv").write_bytes(POISON)
     assert take_in(installation, model_on(), "january").decision == "accepted"
 
@@ -123,7 +123,7 @@ def test_the_sensors_take_a_batch_in_once_its_manifest_came(
         assert sensed(model, instance) == []
 
         sign(folder, signer)
-        sign(inbox, signer, "inbox")
+        sign(inbox, signer, "inbox.tiny")
         again = sensed(model, instance)
         assert {request.partition_key for request in again} == {"own", "sales.january"}
         assert not {request.run_key for request in again} & {request.run_key for request in asked}
