@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import socket
+import struct
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from secure_ml.conformance import check_model
-from secure_ml.datasets.sources import S3, LocalFolder
+from secure_ml.datasets.sources import S3, LocalFolder, Postgres, Table, postgres
 from secure_ml.errors import MalformedError, PreconditionError, UnavailableError
 from secure_ml.spec import Batches
 from tests.sources_support import COLUMNS, GOOD, model_on
@@ -98,3 +103,47 @@ def test_a_models_check_says_which_source_does_not_answer(tmp_path: Path) -> Non
     assert [sentence for sentence in said if "split" in sentence] == []
     assert [sentence for sentence in said if "source gone: " in sentence and "cannot be listed" in sentence]
     assert [sentence for sentence in check_model(here) if "split.batch: first is in no file of batches" in sentence]
+
+
+@contextlib.contextmanager
+def silent_postgres() -> Iterator[int]:
+    """A server on loopback that lets anybody in, and then never answers a question; yield its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, contextlib.ExitStack() as lines:
+
+        def let_in() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    line = lines.enter_context(listening.accept()[0])
+                    line.recv(4096)
+                    line.sendall(b"R" + struct.pack("!II", 8, 0) + b"Z" + struct.pack("!I", 5) + b"I")
+
+        threading.Thread(target=let_in, daemon=True).start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_postgres_server_that_never_answers_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    monkeypatch.setattr(postgres, "_GRACE_S", 0.2)
+    with silent_postgres() as port:
+        dsn = f"host=127.0.0.1 port={port} user=u dbname=d sslmode=disable gssencmode=disable password=hunter2"
+        monkeypatch.setenv("SALES_DSN", dsn)
+        with psycopg.connect(dsn, autocommit=True) as plain:
+
+            def ask() -> None:
+                with pytest.raises(psycopg.OperationalError):
+                    plain.execute("select 1")
+
+            waiting = threading.Thread(target=ask)
+            waiting.start()
+            source = Postgres({"all": Table("sales")}, dsn_variable="SALES_DSN", timeout_s=0.1, require_manifest=False)
+            with pytest.raises(UnavailableError, match="postgres table sales: was not handed out") as caught:
+                source.fetch("all", max_bytes=1000)
+            assert "hunter2" not in str(caught.value)
+            assert waiting.is_alive(), "who does not hang up waits for ever"
+            with socket.socket(fileno=os.dup(plain.fileno())) as line:
+                line.shutdown(socket.SHUT_RDWR)
+            waiting.join(timeout=30)
+            assert not waiting.is_alive()

@@ -1,16 +1,20 @@
 """Batches in Postgres: tables and queries, read as CSV by `COPY ... TO STDOUT` through psycopg 3.
 
 The session reads only, sees one snapshot, renders values the same way on every machine, and is ended by the server
-after `timeout_s`. Names are quoted and parameters bound by psycopg. Credentials come the usual libpq way (`PGHOST`,
-`PGUSER`, `PGPASSWORD`, `PGSERVICE`, `~/.pgpass`) or stand in the environment variable that `dsn_variable` names. An
-error names the kind of failure, and never repeats the server's text, which may hold cells.
+after `timeout_s`; where the server does not, the line is hung up 10 s later. Names are quoted and parameters bound by
+psycopg. Credentials come the usual libpq way (`PGHOST`, `PGUSER`, `PGPASSWORD`, `PGSERVICE`, `~/.pgpass`) or stand in
+the environment variable that `dsn_variable` names. An error names the kind of failure, and never repeats the server's
+text, which may hold cells.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Postgres", "Query", "Table"]
 
 _CONNECT_S = 10
+_GRACE_S = 10.0
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _SETTINGS = {
     "default_transaction_read_only": "on",
@@ -71,7 +76,7 @@ class Postgres:
         batches: Batch name to what is read.
         dsn_variable: Name of the environment variable that holds the connection string; the usual `PG...` variables
             where left out.
-        timeout_s: The server ends a statement that takes longer.
+        timeout_s: The server ends a statement that takes longer; one that does not is hung up on 10 s later.
         manifest: File of the signed manifest; a database has no place for one.
         require_manifest: Quarantine each batch whose digest is not in the signed manifest.
     """
@@ -112,7 +117,7 @@ class Postgres:
         parts: list[bytes] = []
         size = 0
         try:
-            with self._connect() as connection, connection.cursor() as cursor:
+            with self._connected() as connection, connection.cursor() as cursor:
                 parameters = dict(wanted.parameters) if isinstance(wanted, Query) else None
                 with cursor.copy(_statement(wanted), parameters or None) as copy:
                     for part in copy:
@@ -149,7 +154,8 @@ class Postgres:
                 return f"postgres query {name}"
         return "postgres"
 
-    def _connect(self) -> Connection[tuple[object, ...]]:
+    @contextmanager
+    def _connected(self) -> Iterator[Connection[tuple[object, ...]]]:
         import psycopg
 
         dsn = os.environ.get(self.dsn_variable) if self.dsn_variable else ""
@@ -159,15 +165,31 @@ class Postgres:
             dsn, autocommit=True, connect_timeout=_CONNECT_S, client_encoding="UTF8", application_name="secure-ml"
         )
         settings = {**_SETTINGS, "statement_timeout": f"{max(1, round(self.timeout_s * 1000))}ms"}
-        try:
+        with _hung_up_after(self.timeout_s + _GRACE_S, connection.fileno()), connection:
             for setting, value in settings.items():
                 connection.execute("select pg_catalog.set_config(%s, %s, false)", (setting, value))
             connection.set_autocommit(False)
             connection.set_read_only(True)
-        except psycopg.Error:
-            connection.close()
-            raise
-        return connection
+            yield connection
+
+
+@contextmanager
+def _hung_up_after(seconds: float, descriptor: int) -> Iterator[None]:
+    """Shut a line down where the work takes longer; a timeout of the server's is kept by the server alone."""
+    with socket.socket(fileno=os.dup(descriptor)) as line:
+
+        def hang_up() -> None:
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(seconds, hang_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
 
 
 def _statement(wanted: Table | Query) -> sql.Composed:
