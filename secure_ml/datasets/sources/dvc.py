@@ -139,6 +139,9 @@ def _outs(path: Path) -> Iterator[tuple[str, str, bool]]:
 
     content = read_file(path, max_bytes=_MAX_DVC_BYTES)
     try:
+        # An alias can name one that names two others, and so on: a kilobyte becomes more than fits into memory.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, Loader=yaml.SafeLoader)):
+            raise MalformedError(f"{path.name}: holds an alias, and a .dvc file needs none")
         document = yaml.safe_load(content)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise MalformedError(f"{path.name}: not YAML ({type(error).__name__})") from None
