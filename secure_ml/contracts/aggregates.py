@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.checks import oldest
 from secure_ml.contracts.engine_functions import engine_aggregate
-from secure_ml.contracts.expressions import Cell, Unportable, count_where, inside
+from secure_ml.contracts.expressions import Cell, Unportable, count_where, inside, type_name
 from secure_ml.contracts.rules import Rule
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _nulls(rule: Rule, cell: Cell) -> Made:
 
 def _value(rule: Rule, cell: Cell) -> Made:
     if not cell.dtype.is_numeric():
-        raise Unportable(f"{cell.dtype} has no mean or quantile")
+        raise Unportable(f"{type_name(cell.dtype)} has no mean or quantile")
     import numpy as np
     import polars as pl
 
@@ -100,7 +100,7 @@ def _fresh(rule: Rule, cell: Cell) -> Made:
         case pl.Datetime(time_unit="us" | "ms", time_zone=zone):
             since = since if zone is None else since.replace(tzinfo=UTC)
         case _:
-            raise Unportable(f"{cell.dtype} does not compare the same way with a time in every engine")
+            raise Unportable(f"{type_name(cell.dtype)} does not compare the same way with a time in every engine")
     # The engine compares: it holds times that Python cannot, such as one in the year 10000.
     fresh = cell.value.max() >= ibis.literal(since)
     return {"fresh": fresh}, lambda figures, rows: None if figures["fresh"] else rows
@@ -110,7 +110,7 @@ def _share(rule: Rule, cell: Cell) -> Made:
     given = rule.parameters
     if rule.kind == "token_fraction_between":
         if str(cell.dtype) != "String":
-            raise Unportable(f"a rule of text does not run over {cell.dtype}")
+            raise Unportable(f"a rule of text does not run over {type_name(cell.dtype)}")
         hit = cell.value.contains(given["token"])
     else:
         known = given["values"] if rule.kind == "value_fraction_between" else given["vocabulary"]
@@ -129,7 +129,7 @@ def _share(rule: Rule, cell: Cell) -> Made:
 
 def _distinct(rule: Rule, cell: Cell) -> Made:
     if cell.dtype.is_float() or cell.dtype.is_nested():
-        raise Unportable(f"engines do not agree on which values of {cell.dtype} are different")
+        raise Unportable(f"engines do not agree on which values of {type_name(cell.dtype)} are different")
     least = rule.kind == "distinct_at_least"
 
     def failed(figures: Figures, rows: int) -> int | None:

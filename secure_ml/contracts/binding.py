@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.contracts.expressions import Cell, Unportable, literal
+from secure_ml.contracts.expressions import Cell, Unportable, literal, type_name
 from secure_ml.contracts.findings import Finding, ReasonCode
 from secure_ml.contracts.rules import ContractColumn, Rule, Rules, Tier
 from secure_ml.contracts.text_files import MAX_NAME
@@ -190,7 +190,7 @@ def _wrong_type(
     actual = dtypes[column.name]
     if _matches(column, actual, pandas):
         return []
-    said = f"column is of type {actual}, expected {column.dtype}"
+    said = f"column is of type {type_name(actual)}, expected {column.dtype}"
     return [_said(column.name, rule.name, "wrong_type", rule.tier, said)]
 
 
@@ -236,11 +236,11 @@ def _cells(
             cell = typed(column.name, value, wanted)
         elif column.coerce and wanted is not None and actual != wanted:
             if not _coerced(actual, wanted):
-                whole[column.name] = f"it is coerced from {actual} to {column.dtype}"
+                whole[column.name] = f"it is coerced from {type_name(actual)} to {column.dtype}"
                 continue
             cell = Cell(column.name, wanted, value.cast(str(wanted).lower()), value.isnull())
         elif not _held(actual, value.type()):
-            whole[column.name] = f"the engine does not hold it as {actual}"
+            whole[column.name] = f"the engine does not hold it as {type_name(actual)}"
             continue
         else:
             cell = Cell(column.name, actual, value, value.isnull())

@@ -24,7 +24,7 @@ from secure_ml.errors import PreconditionError
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Cell", "Part", "Unportable", "compare_columns", "failing_parts", "inside", "literal", "passes"]
+__all__ = ["Cell", "Part", "Unportable", "compare_columns", "failing_parts", "inside", "literal", "passes", "type_name"]
 
 _ORDERED: dict[str, tuple[str, str, str]] = {
     "greater_than": ("gt", "min_value", "not above"),
@@ -34,6 +34,7 @@ _ORDERED: dict[str, tuple[str, str, str]] = {
     "equal_to": ("eq", "value", "not equal to"),
     "not_equal_to": ("ne", "value", "equal to"),
 }
+_MAX_TYPE = 120
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "gt": lambda left, right: left > right,
     "ge": lambda left, right: left >= right,
@@ -46,6 +47,13 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 
 class Unportable(Exception):  # noqa: N818 - a reason, caught by the compiler
     """A rule does not mean the same in every engine over this type; the message says why."""
+
+
+def type_name(dtype: pl.DataType) -> str:
+    """Return a type of the table for a sentence: an enumeration's categories are cells, an extension holds any text."""
+    text = str(dtype)
+    hidden = len(text) > _MAX_TYPE or "Enum(" in text or "Extension(" in text
+    return type(dtype).__name__ if hidden else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +136,7 @@ def literal(value: Any, dtype: pl.DataType, *, exact: bool = False) -> Any:
             return ibis.literal(value)
         case int() | Decimal() if isinstance(dtype, pl.Decimal):
             return _decimal(Decimal(value), dtype)
-    raise Unportable(f"a {type(value).__name__} does not compare the same way with {dtype} in every engine")
+    raise Unportable(f"a {type(value).__name__} does not compare the same way with {type_name(dtype)} in every engine")
 
 
 def _float(value: float, kind: str) -> Any:
@@ -160,7 +168,7 @@ def _text(cell: Cell) -> Any:
     import polars as pl
 
     if cell.dtype != pl.String:
-        raise Unportable(f"a rule of text does not run over {cell.dtype}")
+        raise Unportable(f"a rule of text does not run over {type_name(cell.dtype)}")
     return cell.value
 
 
@@ -221,7 +229,7 @@ def passes(rule: Rule, cell: Cell) -> Any:
             return _length(cell, given)
         case "items_between":
             if cell.dtype.base_type() is not _list_type():
-                raise Unportable(f"{cell.dtype} has no items")
+                raise Unportable(f"{type_name(cell.dtype)} has no items")
             return cell.value.length().between(given["low"], given["high"])
     raise Unportable("it is not a rule of each row")
 
@@ -259,7 +267,7 @@ def failing_parts(rule: Rule, cell: Cell) -> tuple[Part, ...]:
             return (Part("null", cell.missing, cell.value.count()),)
         return (Part("null", cell.missing | cell.value.isnan() if cell.wrong is None else cell.missing),)
     if rule.kind == "type" and cell.wrong is not None:
-        kind = "numbers" if cell.dtype.is_numeric() else f"of type {cell.dtype}"
+        kind = "numbers" if cell.dtype.is_numeric() else f"of type {type_name(cell.dtype)}"
         return (Part(f"not {kind}", cell.wrong),)
     if rule.kind == "in_range" and rule.ignore_na:
         low, high = _range(rule, cell)
@@ -291,7 +299,7 @@ def compare_columns(rule: Rule, left: Cell, right: Cell) -> Part:
         or (pl.Float64 in (a, b) and (a.is_integer() or b.is_integer()))
     )
     if not plain:
-        raise Unportable(f"{a} and {b} do not compare the same way in every engine")
+        raise Unportable(f"{type_name(a)} and {type_name(b)} do not compare the same way in every engine")
     values = [
         cell.value.cast("float64") if cell.dtype.is_integer() and pl.Float64 in (a, b) else cell.value
         for cell in (left, right)

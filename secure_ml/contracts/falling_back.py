@@ -60,13 +60,15 @@ def _pinned() -> Iterator[None]:
 
 def judge_check(bound: Bound, rule: Rule, rows: int, *, pandas: bool) -> Judged:
     """Run one check; a check that raises counts as failed by all rows."""
+    from polars.exceptions import PanicException  # no `Exception`: what Polars says of a time that Python cannot hold
+
     names = [rule.column] if rule.column is not None else list(rule.parameters.get("columns", bound.names))
     names = [name for name in names if name in bound.names]
     frame = fetch_polars(bound.table, {name: (bound.keys[name], _dtype(bound, name)) for name in names})
     try:
         with _pinned():
             passed = _run(rule, _changed(frame, bound), pandas=pandas)
-    except Exception as error:  # noqa: BLE001 - a user's own check may raise anything, as in pandera itself
+    except (Exception, PanicException) as error:  # noqa: BLE001 - a user's own check may raise anything, as in pandera
         return Judged((_not_run(rule.column, rule.name, rows, type(error).__name__),))
     return _judged(rule, passed, rows)
 
@@ -163,6 +165,10 @@ def judge_column(bound: Bound, rules: Rules, name: str, rows: int) -> Judged:
                 said = {"not_nullable": "null", "field_uniqueness": "not unique"}.get(kind, "cannot be coerced")
                 rule = Rule(name, kind, {}, tier, code, description=said)
             output = error.check_output
+            if output is None and rule.code == "wrong_type":
+                sentence = f"{name}: column is not of type {column.dtype}"
+                judged.append(Judged((Finding(name, rule.name, rows, rows, rule.tier, sentence, "wrong_type"),)))
+                continue
             if output is None:
                 judged.append(Judged((_not_run(name, rule.name, rows, "error"),)))
                 continue
@@ -175,7 +181,7 @@ def judge_column(bound: Bound, rules: Rules, name: str, rows: int) -> Judged:
             tuple(finding for item in judged for finding in item.findings),
             tuple(failing for item in judged for failing in item.failing),
         )
-    except Exception as error:  # noqa: BLE001 - see judge_check
+    except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - see judge_check
         return Judged((_not_run(name, "coerce", rows, type(error).__name__),))
     return Judged(())
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-__all__ = ["LIMIT_S", "MEMORY", "Opened", "fetch", "fetch_array", "fetch_polars", "said", "where_of"]
+__all__ = ["LIMIT_S", "MEMORY", "Opened", "bounded_memory", "fetch", "fetch_array", "fetch_polars", "said", "where_of"]
 
 MEMORY = "600MB"
 LIMIT_S = 60.0
@@ -126,7 +126,7 @@ def _arrow_table(expression: ibis.Table, result_bytes: int = 0) -> Any:
         return expression.to_pyarrow()
     known = getattr(backend, "_secure_ml", None)
     watch = threading.Timer(known[0].limit_s if known else LIMIT_S, backend.con.interrupt)
-    with _bounded_memory(_HEADROOM_BYTES + result_bytes):
+    with bounded_memory(result_bytes):
         watch.start()
         try:
             return backend.con.sql(backend.compile(expression)).to_arrow_table()
@@ -136,7 +136,7 @@ def _arrow_table(expression: ibis.Table, result_bytes: int = 0) -> Any:
 
 
 @contextmanager
-def _bounded_memory(headroom_bytes: int) -> Iterator[None]:
+def bounded_memory(result_bytes: int = 0) -> Iterator[None]:
     """Bound what the process may allocate: the engine's own limit leaves out the strings that a reader decodes.
 
     A dictionary of one cell of 10 MB, referred to by 2,000 rows, is 20 GB in the engine's hands and 6 kB in a file.
@@ -146,7 +146,7 @@ def _bounded_memory(headroom_bytes: int) -> Iterator[None]:
     with _ONE_AT_A_TIME:
         soft, hard = resource.getrlimit(resource.RLIMIT_AS)
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        bound = used + headroom_bytes
+        bound = used + _HEADROOM_BYTES + result_bytes
         bound = bound if soft == resource.RLIM_INFINITY else min(bound, soft)
         resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
         try:

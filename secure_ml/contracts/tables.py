@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from secure_ml.contracts.queries import LIMIT_S, MEMORY, Opened, said
+from secure_ml.contracts.queries import LIMIT_S, MEMORY, Opened, bounded_memory, said
 from secure_ml.contracts.text_files import MAX_COLUMNS, column_names, inspect_text, refuse_names
 from secure_ml.errors import MalformedError
 from secure_ml.home import open_file
@@ -223,6 +223,7 @@ def _parquet(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: An
 
 
 def _arrow(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: Any, __: Any) -> Opened:
+    import duckdb
     import polars as pl
     import pyarrow as pa
     import pyarrow.dataset
@@ -231,8 +232,12 @@ def _arrow(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: Any,
     try:
         dtypes = pl.read_ipc_schema(path)
         refuse_names(list(dtypes), where)
+        # No engine looks at offsets, dictionary indices and UTF-8: what points outside of the file would be read.
+        with bounded_memory(), pa.OSFile(path) as file, pa.ipc.open_file(file) as batches:
+            for index in range(batches.num_record_batches):
+                batches.get_batch(index).validate(full=True)
         con.register(_NAME, pyarrow.dataset.dataset(path, format="ipc"))
-    except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
+    except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, duckdb.Error, OSError) as error:
         raise MalformedError(f"{where}: expected Arrow IPC, it cannot be read ({type(error).__name__})") from None
     return Opened(where, text=False, dtypes=dtypes)
 

@@ -96,6 +96,8 @@ def column_names(stream: BinaryIO, where: str) -> list[str]:
         raise MalformedError(f"{where}: expected CSV, the first line is none") from None
     if record is None:
         raise MalformedError(f"{where}: no rows, found only empty lines")
+    if text.getvalue()[:1] in "\r\n":
+        raise MalformedError(f"{where}: the first line is empty, expected the names of the columns")
     if len(record) > MAX_COLUMNS:
         raise MalformedError(f"{where}: {len(record)} columns, at most {MAX_COLUMNS} are read")
     return [cell.strip() for cell in record]
@@ -111,8 +113,8 @@ def refuse_names(names: list[str], where: str) -> None:
         raise MalformedError(f"{where}: {len(names)} columns, at most {MAX_COLUMNS} are read")
     seen: set[str] = set()
     for name in names:
-        if not name:
-            raise MalformedError(f"{where}: a column has no name")
+        if not name or "\x00" in name:
+            raise MalformedError(f"{where}: a column has no name, or one with a NUL character")
         if name.casefold() in seen:
             raise MalformedError(f"{where}: two columns are named {name[:MAX_NAME]!r}, expected each name once")
         seen.add(name.casefold())

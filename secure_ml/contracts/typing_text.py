@@ -23,8 +23,10 @@ __all__ = ["typed"]
 _NUMBER = r"^[+\-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+\-]?[0-9]+)?\z"
 _WHOLE = r"^[+\-]?[0-9]+\z"
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\z"
-_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?)?\z"
-_ZONED = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+\-][0-9]{2}(:?[0-9]{2})?)\z"
+_HOUR = r"([01][0-9]|2[0-3])"
+_CLOCK = _HOUR + r":[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"  # the engine takes 24:00, and an offset of 99:99
+_TIME = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}([T ]{_CLOCK})?\z"
+_ZONED = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ]{_CLOCK}(Z|[+\-]{_HOUR}(:?[0-5][0-9])?)\z"
 
 
 def typed(name: str, text: Any, dtype: pl.DataType | None) -> Cell:
@@ -41,7 +43,7 @@ def typed(name: str, text: Any, dtype: pl.DataType | None) -> Cell:
     import polars as pl
 
     missing = text.isnull()
-    if dtype is None or dtype in (pl.String, pl.Categorical) or isinstance(dtype, pl.Enum):
+    if dtype is None or dtype in (pl.String, pl.Categorical):
         return Cell(name, pl.String(), text, missing)
     value = _value(text, dtype, name)
     return Cell(name, dtype, value, missing, wrong=value.isnull() & ~missing)
@@ -67,6 +69,8 @@ def _value(text: Any, dtype: pl.DataType, name: str) -> Any:
     if isinstance(dtype, pl.Decimal):
         digits = rf"^[+\-]?[0-9]+(\.[0-9]{{0,{dtype.scale}}})?\z" if dtype.scale else _WHOLE
         return where(digits, text.try_cast(f"decimal({dtype.precision or 38}, {dtype.scale})"))
+    if isinstance(dtype, pl.Enum):
+        return text.isin(dtype.categories.to_list()).ifelse(text, ibis.null("string"))
     if dtype == pl.Boolean:
         return (text == "true").ifelse(True, (text == "false").ifelse(False, ibis.null("boolean")))
     if dtype == pl.Date:

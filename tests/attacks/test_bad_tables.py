@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandera.polars as pa
 import polars as pl
 import pyarrow
+import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 
@@ -60,6 +62,8 @@ TEXT: dict[str, tuple[bytes, str]] = {
     "50,000 columns": (wide(50_000), "50000 columns, at most 4096 are read"),
     "empty": (b"", "empty file"),
     "only empty lines": (b"\n\n\n", "only empty lines"),
+    "an empty line before the names": (b"\n\na,b\n1,2\n", "the first line is empty"),
+    "a name with a NUL character": (b'{"a": 1, "b": 1, "a\\u0000": 1}\n', "or one with a NUL character"),
     "header only": (b"a,b\n", "no rows"),
     "truncated in a row": (b"a,b\n1,2\n3", "truncated, the last line has no end"),
     "one line of 10 MB": (b"a,b\n" + b"1" * 10_000_000 + b",2\n", "a line of more than 1048576 bytes"),
@@ -88,6 +92,42 @@ TEXT: dict[str, tuple[bytes, str]] = {
     "JSON with 5,000 keys": (b"".join(b'{"k%d": 1}\n' % key for key in range(5_000)), "4097 columns, at most 4096"),
 }
 
+
+def point_outside(path: Path) -> None:
+    """Write an Arrow file whose text begins before its first byte: who reads it as it stands reads other memory."""
+    offsets = pyarrow.array([0, -4, 4], pyarrow.int32()).buffers()[1]
+    table = pyarrow.table({"a": pyarrow.StringArray.from_buffers(2, offsets, pyarrow.py_buffer(b"abcdefgh"))})
+    _arrow(path, table)
+
+
+def bad_index(path: Path) -> None:
+    kind = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+    cells = pyarrow.DictionaryArray.from_buffers(
+        kind, 2, [None, pyarrow.array([0, 1_000_000], pyarrow.int32()).buffers()[1]], pyarrow.array(["x"])
+    )
+    _arrow(path, pyarrow.table({"a": cells}))
+
+
+def bad_text(path: Path) -> None:
+    cells = pyarrow.Array.from_buffers(
+        pyarrow.string(), 1, [None, pyarrow.array([0, 1], pyarrow.int32()).buffers()[1], pyarrow.py_buffer(b"\xff")]
+    )
+    _arrow(path, pyarrow.table({"a": cells}))
+
+
+def arrow_bomb(path: Path) -> None:
+    batch = pyarrow.record_batch({"a": pyarrow.array(np.zeros(300_000_000, dtype=np.int64))})
+    options = pyarrow.ipc.IpcWriteOptions(compression="zstd")
+    with pyarrow.ipc.new_file(path, batch.schema, options=options) as file:
+        file.write_batch(batch)
+    assert path.stat().st_size < 100_000  # the attack: 2.4 GB in 73 kB
+
+
+def _arrow(path: Path, table: pyarrow.Table) -> None:
+    with pyarrow.ipc.new_file(path, table.schema) as file:
+        file.write_table(table)
+
+
 KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
     "link": (lambda path: path.symlink_to("/etc/passwd"), "expected a regular file, found a link"),
     "FIFO": (lambda path: os.mkfifo(path), "expected a regular file, found a FIFO"),
@@ -97,6 +137,14 @@ KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: (pl.DataFrame({"a": [1]}).write_ipc(path), path.write_bytes(path.read_bytes()[:-30])),
         "expected Arrow IPC, it cannot be read",
     ),
+    "Arrow whose text lies before the file": (point_outside, "expected Arrow IPC, it cannot be read (ArrowInvalid)"),
+    "Arrow whose category is none": (bad_index, "expected Arrow IPC, it cannot be read (ArrowInvalid)"),
+    "Arrow whose text is none": (bad_text, "expected Arrow IPC, it cannot be read (ArrowInvalid)"),
+    "Arrow of no type that is known": (
+        lambda path: _arrow(path, pyarrow.table({"a": pyarrow.array([(1, 2, 3)], pyarrow.month_day_nano_interval())})),
+        "expected Arrow IPC, it cannot be read (PanicException)",
+    ),
+    "Arrow bomb": (arrow_bomb, "expected Arrow IPC, it cannot be read (ArrowMemoryError)"),
     "Parquet with 5,000 columns": (
         lambda path: parquet(path, pl.DataFrame({f"c{index}": [1] for index in range(5_000)})),
         "5000 columns, at most 4096 are read",

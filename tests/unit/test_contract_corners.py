@@ -166,6 +166,38 @@ def claim(folder: Path, cells: Any, claimed: Any) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    ("dtype", "good", "bad"),
+    [
+        (pl.Enum(["x", "y"]), ["x", "y"], ["z", "X"]),
+        (pl.Datetime("us"), ["2026-02-28T23:59", "2026-02-28"], ["2026-02-28T24:00", "2026-02-28T23:59:60"]),
+        (pl.Datetime("us", "UTC"), ["2026-02-28T12:00+0530", "2026-02-28T12:00Z"], ["2026-02-28T12:00+99:99"]),
+    ],
+)
+def test_text_that_the_engine_would_take_for_another_value_is_of_the_wrong_type(
+    dtype: Any, good: list[str], bad: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(["a,b", *(f"{cell},1" for cell in good + bad), ""]))
+    (finding,) = check_table(open_table(path), schema(dtype=dtype)).findings
+    assert (finding.code, finding.failed) == ("wrong_type", len(bad))
+
+
+def test_an_enumeration_of_text_has_the_order_of_its_categories(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("a,b\nlow,1\nhigh,1\n")
+    (finding,) = check_table(open_table(path), schema(pa.Check.le("low"), dtype=pl.Enum(["low", "high"]))).findings
+    assert (finding.code, finding.failed) == ("out_of_range", 1)
+
+
+def test_the_categories_of_a_file_are_not_said(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    pl.DataFrame({"a": pl.Series(["s3cret"], dtype=pl.Enum(["s3cret"]))}).write_parquet(path)
+    report = check_table(open_table(path), schema(pa.Check.eq("x"), ready.mean_between(0, 1), dtype=pl.Enum(["x"])))
+    assert "wrong_type" in [finding.code for finding in report.findings]
+    assert "s3cret" not in str(report.findings) + str(report.fallbacks)
+
+
 def test_a_time_of_day_is_never_fresh() -> None:
     report = check_table(table_of(pl.DataFrame({"a": [dt.time(1)]})), schema(ready.fresh_within(DAY), dtype=pl.Time))
     assert [finding.sentence.partition(":")[2] for finding in report.findings] == [
