@@ -25,12 +25,20 @@ from secure_ml.contracts.profile import (
     Tally,
     Value,
 )
-from secure_ml.contracts.profile_columns import KEPT, Size, lighten, merge_counts, moments_of, sketch_of, tally_of
+from secure_ml.contracts.profile_columns import (
+    SCANNED,
+    Size,
+    lighten,
+    merge_counts,
+    moments_of,
+    shrink,
+    sketch_of,
+    tally_of,
+)
 from secure_ml.contracts.sketches import (
     Numbers,
     Points,
     Registers,
-    compress,
     hash_text,
     heaviest,
     merge_points,
@@ -43,7 +51,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ColumnScan"]
 
-_SCANNED = Size(4096, EXACT_VALUES)
 _LOOKED_AT = 4 * EXACT_VALUES
 _BEGIN = np.uint64(48)
 _FOREVER = (1 << 63) - 1
@@ -61,7 +68,6 @@ class ColumnScan:
             dtype: The type of all arrays that will be added.
         """
         plain = _plain_type(dtype)
-        self._dtype = plain
         self._column = ColumnProfile(
             name=name,
             kind=_kind(plain),
@@ -112,20 +118,19 @@ class ColumnScan:
                 found = replace(found, lengths=_lengths(values))
         self._column = merge_counts(self._column, found)
 
-    def profile(self, size: Size = KEPT) -> ColumnProfile:
+    def profile(self, size: Size) -> ColumnProfile:
         """Return the profile of all that was added."""
-        column, tally = self._column, tally_of(self._counts, self._error)
+        column = replace(self._column, tally=tally_of(self._counts, self._error))
         if self._exact:
-            return replace(column, tally=tally)
+            return column
         sketch: QuantileSketch | None = None
         if column.kind != "text":
             points = [part for _, part in self._points]
             whole = points.pop()
             while points:
-                whole = merge_points(points.pop(), whole, _SCANNED.points)
-            sketch = sketch_of(compress(whole, size.points))
-        tally = lighten(tally, size.values, column.finite)
-        return replace(column, tally=tally, sketch=sketch, registers=self._registers.render())
+                whole = merge_points(points.pop(), whole, SCANNED.points)
+            sketch = sketch_of(whole)
+        return shrink(replace(column, sketch=sketch, registers=self._registers.render()), size)
 
     def _add_numbers(self, found: ColumnProfile, ordered: Numbers) -> ColumnProfile:
         start, end, nan = 0, len(ordered), 0
@@ -141,8 +146,8 @@ class ColumnScan:
         values, counts = runs_of(ordered)
         zero = int(np.searchsorted(values, values.dtype.type(0)))
         self._registers.add_numbers(values)
-        self._push(Points(values, counts, 0) if len(values) <= _SCANNED.points else thin(ordered, _SCANNED.points))
-        places, error = heaviest(counts, _SCANNED.values)
+        self._push(Points(values, counts, 0) if len(values) <= SCANNED.points else thin(ordered, SCANNED.points))
+        places, error = heaviest(counts, SCANNED.values)
         self._count(values[places].tolist(), counts[places].tolist(), error)
         return replace(
             found,
@@ -164,7 +169,7 @@ class ColumnScan:
         self._registers.add(hashes)
         values, times, error = (texts, counts, 0) if counts is not None else _of_frequent_hashes(texts, hashes)
         short = pc.utf8_length(values).to_numpy() <= LONGEST_VALUE
-        places, left_out = heaviest(np.where(short, times, 0), _SCANNED.values)
+        places, left_out = heaviest(np.where(short, times, 0), SCANNED.values)
         places = places[short[places]]
         error = max(error, left_out, int(times[~short].max(initial=0)))
         self._count(values.take(pa.array(places)).to_pylist(), times[places].tolist(), error)
@@ -188,15 +193,15 @@ class ColumnScan:
             held[value] = held.get(value, 0) + count
         self._error += error
         self._exact = self._exact and not error and len(held) <= EXACT_VALUES
-        if len(held) > 2 * _SCANNED.values:
-            tally = lighten(tally_of(held, self._error), _SCANNED.values, _FOREVER)
+        if len(held) > 2 * SCANNED.values:
+            tally = lighten(tally_of(held, self._error), SCANNED.values, _FOREVER)
             self._counts, self._error = dict(zip(tally.values, tally.counts, strict=True)), tally.error
 
     def _push(self, points: Points) -> None:
         """Merge points two by two, as in a merge sort, so that errors grow with the logarithm of the arrays."""
         level = 0
         while self._points and self._points[-1][0] == level:
-            points, level = merge_points(self._points.pop()[1], points, _SCANNED.points), level + 1
+            points, level = merge_points(self._points.pop()[1], points, SCANNED.points), level + 1
         self._points.append((level, points))
 
 
@@ -214,7 +219,7 @@ def _of_frequent_hashes(texts: pa.Array, hashes: NDArray[np.uint64]) -> tuple[pa
     import pyarrow as pa
 
     different, times = runs_of(np.sort(hashes))
-    places, error = heaviest(times, _SCANNED.values)
+    places, error = heaviest(times, SCANNED.values)
     frequent = different[places]
     if len(frequent):
         begins = np.zeros(1 << 16, dtype=np.bool_)
@@ -256,6 +261,8 @@ def _plain_type(dtype: pa.DataType) -> pa.DataType:
 
     while isinstance(dtype, pa.BaseExtensionType):
         dtype = dtype.storage_type
+    if pa.types.is_list(dtype) or pa.types.is_large_list(dtype):
+        return pa.list_(dtype.value_type)  # each engine names the items in its own way
     return dtype.value_type if pa.types.is_dictionary(dtype) else dtype
 
 

@@ -30,6 +30,7 @@ from secure_ml.contracts.sketches import (
 
 __all__ = [
     "KEPT",
+    "SCANNED",
     "Size",
     "bare",
     "lighten",
@@ -37,6 +38,7 @@ __all__ = [
     "merge_counts",
     "merge_moments",
     "moments_of",
+    "shrink",
     "sketch_of",
     "tally_of",
 ]
@@ -55,6 +57,7 @@ class Size:
     values: int
 
 
+SCANNED = Size(4096, EXACT_VALUES)
 KEPT = Size(512, 256)
 
 
@@ -93,7 +96,7 @@ def sketch_of(points: Points) -> QuantileSketch:
     return QuantileSketch(tuple(points.values.tolist()), tuple(points.weights.tolist()), points.error)
 
 
-def merge_columns(a: ColumnProfile, b: ColumnProfile, size: Size = KEPT) -> ColumnProfile:
+def merge_columns(a: ColumnProfile, b: ColumnProfile, size: Size) -> ColumnProfile:
     """Return the profile of the values of both, which are of one name, kind and type."""
     merged = merge_counts(a, b)
     if a.personal or a.kind == "other":
@@ -111,6 +114,14 @@ def merge_columns(a: ColumnProfile, b: ColumnProfile, size: Size = KEPT) -> Colu
         sketch = sketch_of(merge_points(whole, more[0], size.points) if more else compress(whole, size.points))
     tally = lighten(tally, size.values, merged.finite)
     return replace(merged, tally=tally, sketch=sketch, registers=registers.tobytes())
+
+
+def shrink(column: ColumnProfile, size: Size) -> ColumnProfile:
+    """Keep no more than `size` of a sketched column; an exact one stays as it is."""
+    if column.registers is None:
+        return column
+    sketch = column.sketch and sketch_of(compress(_points(column.sketch, column.dtype), size.points))
+    return replace(column, tally=lighten(column.tally, size.values, column.finite), sketch=sketch)
 
 
 def merge_counts(a: ColumnProfile, b: ColumnProfile) -> ColumnProfile:

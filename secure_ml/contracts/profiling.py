@@ -1,16 +1,14 @@
 """Make the profile of a table in one scan, and merge profiles.
 
-The table is read once, in Arrow batches that are bounded in rows and bytes. Each batch becomes a profile of its own,
-and the profiles are merged two by two like the runs of a merge sort, so memory is bounded by a few batches and the
-errors of the sketches grow with the logarithm of the rows. The merge of the scan is the merge of documents: what
-holds for one holds for the other.
+The table is read once, in Arrow batches that are bounded in rows and bytes; each column takes in its part of a batch by
+itself, so memory is bounded by two batches: one that is worked on while the next is read.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -18,7 +16,7 @@ from typing import TYPE_CHECKING
 from secure_ml.contracts.batches import fetch_batches
 from secure_ml.contracts.column_scans import ColumnScan
 from secure_ml.contracts.profile import Profile
-from secure_ml.contracts.profile_columns import bare, merge_columns
+from secure_ml.contracts.profile_columns import KEPT, SCANNED, Size, bare, merge_columns, shrink
 from secure_ml.errors import PreconditionError
 
 if TYPE_CHECKING:
@@ -27,7 +25,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pandera.polars import DataFrameSchema
 
-__all__ = ["merge", "profile_batches", "profile_frame", "profile_table", "without_values"]
+__all__ = [
+    "merge",
+    "merge_all",
+    "profile_batches",
+    "profile_frame",
+    "profile_table",
+    "scan_batches",
+    "without_values",
+]
 
 _ROWS = 1 << 17
 _BYTES = 1 << 26
@@ -47,6 +53,10 @@ def profile_table(table: ibis.Table, *, personal: Collection[str] = ()) -> Profi
         PreconditionError: `personal` names a column that the table does not have.
         MalformedError: The table's file cannot be read to its end.
     """
+    if table.get_backend().name == "pyspark":
+        from secure_ml.contracts.spark_profiles import profile_spark_table
+
+        return without_values(profile_spark_table(table), personal)
     schema, batches = fetch_batches(table, _unit(len(table.columns)))
     return profile_batches(schema, batches, personal=personal)
 
@@ -62,6 +72,11 @@ def profile_batches(schema: pa.Schema, batches: Iterable[pa.RecordBatch], *, per
     Raises:
         PreconditionError: `personal` names a column that the schema does not have.
     """
+    return without_values(scan_batches(schema, batches, KEPT), personal)
+
+
+def scan_batches(schema: pa.Schema, batches: Iterable[pa.RecordBatch], size: Size) -> Profile:
+    """Profile Arrow batches, with as much of sketched columns as `size` says."""
     scans = [ColumnScan(field.name, field.type) for field in schema]
     rows = 0
     working: list[Future[None]] = []
@@ -72,7 +87,7 @@ def profile_batches(schema: pa.Schema, batches: Iterable[pa.RecordBatch], *, per
             working = [pool.submit(scan.add, arrays) for scan, arrays in zip(scans, columns, strict=True)]
             rows += sum(piece.num_rows for piece in pieces)
         _finish(working)
-    return without_values(Profile(rows, tuple(scan.profile() for scan in scans)), personal)
+    return Profile(rows, tuple(scan.profile(size) for scan in scans))
 
 
 def _finish(working: list[Future[None]]) -> None:
@@ -126,12 +141,22 @@ def merge(a: Profile, b: Profile) -> Profile:
     Raises:
         PreconditionError: They have not the same columns, in name, order, type and privacy.
     """
-    shapes = [[(column.name, column.kind, column.dtype, column.personal) for column in part.columns] for part in (a, b)]
-    if shapes[0] != shapes[1]:
-        differing = sum(x != y for x, y in zip_longest(*shapes))
-        raise PreconditionError(f"profile: {differing} columns differ in name, order, type or privacy; merge none")
-    columns = (merge_columns(x, y) for x, y in zip(a.columns, b.columns, strict=True))
-    return Profile(a.rows + b.rows, tuple(columns))
+    return _merged(a, b, KEPT)
+
+
+def merge_all(profiles: Sequence[Profile]) -> Profile:
+    """Merge profiles of neighbouring rows two by two, so that errors grow with the logarithm of their number.
+
+    Args:
+        profiles: At least one, with as much in them as `SCANNED` says.
+
+    Raises:
+        PreconditionError: They have not the same columns, in name, order, type and privacy.
+    """
+    while len(profiles) > 1:
+        pairs = zip_longest(profiles[::2], profiles[1::2])
+        profiles = [a if b is None else _merged(a, b, SCANNED) for a, b in pairs]
+    return Profile(profiles[0].rows, tuple(shrink(column, KEPT) for column in profiles[0].columns))
 
 
 def _unit(columns: int) -> int:
@@ -169,3 +194,12 @@ def _units(batches: Iterable[pa.RecordBatch], unit: int) -> Iterator[pa.RecordBa
         left = whole.slice(whole.num_rows - whole.num_rows % unit)
     if left is not None and left.num_rows:
         yield left
+
+
+def _merged(a: Profile, b: Profile, size: Size) -> Profile:
+    shapes = [[(column.name, column.kind, column.dtype, column.personal) for column in part.columns] for part in (a, b)]
+    if shapes[0] != shapes[1]:
+        differing = sum(x != y for x, y in zip_longest(*shapes))
+        raise PreconditionError(f"profile: {differing} columns differ in name, order, type or privacy; merge none")
+    columns = (merge_columns(x, y, size) for x, y in zip(a.columns, b.columns, strict=True))
+    return Profile(a.rows + b.rows, tuple(columns))

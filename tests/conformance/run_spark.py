@@ -1,12 +1,13 @@
 """Run all cases on a local Spark: `python -m tests.conformance.run_spark FOLDER`, in Spark's own environment.
 
 One session on loopback, one thread, no UI. The last line of standard output is JSON: for each case its findings and
-what did not compile.
+what did not compile, and under "profiles" the profiles of one table: read as one partition, cut into three, and empty.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -14,7 +15,10 @@ import ibis
 from pyspark.sql import SparkSession
 
 from secure_ml.contracts.compiled import check_table
+from secure_ml.contracts.profile import render
+from secure_ml.contracts.profiling import profile_table
 from tests.conformance.cases import CASES
+from tests.conformance.profiled import frame_to_profile
 from tests.verdicts import of_findings
 
 SETTINGS = {
@@ -30,6 +34,7 @@ SETTINGS = {
 
 
 def main(folder: Path) -> None:
+    os.environ["PYSPARK_PYTHON"] = sys.executable  # of the workers
     builder = SparkSession.builder.master("local[1]").appName("conformance")
     for key, value in SETTINGS.items():
         builder = builder.config(key, value)
@@ -47,6 +52,12 @@ def main(folder: Path) -> None:
                 "verdict": verdict,
                 "fallbacks": [f"{item.rule}: {item.why}" for item in report.fallbacks],
             }
+        path = folder / "profiled.parquet"
+        frame_to_profile().write_parquet(path)
+        whole = engine.read_parquet(path)
+        session.read.parquet(str(path)).repartition(3).createOrReplaceTempView("parts")
+        tables = {"whole": whole, "parts": engine.table("parts"), "empty": whole.filter(whole["small"] < 0)}
+        found["profiles"] = {name: render(profile_table(table)).decode() for name, table in tables.items()}
     finally:
         session.stop()
     print(json.dumps(found))

@@ -17,12 +17,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+from secure_ml.contracts.comparing import compare_profiles
 from secure_ml.contracts.compiled import check_table
+from secure_ml.contracts.profile import ColumnProfile, Moments, Profile, parse, render
+from secure_ml.contracts.profiling import profile_table
 from secure_ml.contracts.requests import RequestRules, request_rules
 from secure_ml.contracts.tables import open_table
 from secure_ml.models.heart_disease import model as heart_disease
 from secure_ml.spec import GuardedModel
 from tests.conformance.cases import CASES, Case
+from tests.conformance.profiled import frame_to_profile
 from tests.environments import interpreter
 from tests.verdicts import by_pandera, of_findings
 
@@ -73,6 +77,45 @@ def test_spark_finds_what_is_expected(case: Case, spark: dict[str, Any]) -> None
     verdict = {(column, rule): failed for column, rule, failed in found["verdict"]}
     assert (found["rows"], verdict) == (case.frame.height, case.expected)
     assert found["fallbacks"] == []
+
+
+@pytest.fixture
+def by_duckdb(tmp_path: Path) -> Profile:
+    frame_to_profile().write_parquet(tmp_path / "table.parquet")
+    return profile_table(open_table(tmp_path / "table.parquet"))
+
+
+def test_the_profile_of_one_partition_on_spark_is_that_of_duckdb(spark: dict[str, Any], by_duckdb: Profile) -> None:
+    assert spark["profiles"]["whole"] == render(by_duckdb).decode()
+
+
+def test_the_profile_of_partitions_on_spark_is_that_of_duckdb_within_its_errors(
+    spark: dict[str, Any], by_duckdb: Profile
+) -> None:
+    on_spark = parse(spark["profiles"]["parts"].encode())
+    assert [column.approximate for column in on_spark.columns] == [column.approximate for column in by_duckdb.columns]
+    assert {column.exact for column in by_duckdb.columns} == {True, False}
+    for found, expected in zip(on_spark.columns, by_duckdb.columns, strict=True):
+        for name in set(ColumnProfile.__slots__) - {"moments", "lengths", "tokens", "tally", "sketch"}:
+            assert getattr(found, name) == getattr(expected, name), (found.name, name)
+        for name in ("moments", "lengths", "tokens"):
+            assert _rounded(getattr(found, name)) == _rounded(getattr(expected, name)), found.name
+        assert (found.tally == expected.tally) or not expected.exact
+        for distance in compare_profiles(Profile(0, (expected,)), Profile(0, (found,))):
+            assert distance.value <= distance.bound, distance
+
+
+def test_the_profile_of_an_empty_table_on_spark_is_that_of_duckdb(spark: dict[str, Any], tmp_path: Path) -> None:
+    frame_to_profile().clear().write_parquet(tmp_path / "table.parquet")
+    assert spark["profiles"]["empty"] == render(profile_table(open_table(tmp_path / "table.parquet"))).decode()
+
+
+def _rounded(moments: Moments | None) -> tuple[float | None, ...] | None:
+    if moments is None:
+        return None
+    pair = (moments.mean, moments.squares)
+    mean, squares = (number if number is None else float(f"{number:.10g}") for number in pair)
+    return moments.count, moments.minimum, moments.maximum, mean, squares
 
 
 def _for_requests(case: Case) -> bool:
