@@ -50,9 +50,13 @@ def render_index(state: State) -> tuple[bytes, dict[str, Any]]:
         body += [
             _blocked(item, several) for item in sorted(undecided, key=lambda item: item.evidence.made_at, reverse=True)
         ]
-    elif lines:
+    waiting = _waiting(state, undecided)
+    if waiting:
+        said = f"Refused before, and nobody decided ({len(waiting)})"
+        body += [element("h2", said), *(_blocked(item, several) for item in waiting[:_MOST_SHOWN])]
+    if lines and not undecided and not waiting:
         body.append(element("p", "Nothing is blocked, or what is was decided about.", _class="card passed"))
-    else:
+    if not lines:
         body.append(element("p", "Nothing was validated yet.", _class="card"))
     if lines:
         body += [element("h2", "All environments"), _matrix(lines, several)]
@@ -67,6 +71,20 @@ def render_index(state: State) -> tuple[bytes, dict[str, Any]]:
         )
     )
     return page("Validation of all models", *body), _document(state, lines)
+
+
+def _waiting(state: State, undecided: Sequence[Validation]) -> list[Validation]:
+    """Return what waits in quarantine besides, newest first: a later batch of the same name does not hide it."""
+    shown = {item.entry.refusal.document for item in undecided if item.entry is not None}
+    newest = {
+        (item.place, item.evidence.model, item.policy, item.evidence.inputs.get("version")): item
+        for item in state.validations
+        if item.entry is not None
+        and item.entry.state == "open"
+        and item.verdict == "blocked"
+        and item.entry.refusal.document not in shown
+    }
+    return sorted(newest.values(), key=lambda item: item.evidence.made_at, reverse=True)
 
 
 def _count(number: int, name: str) -> str:

@@ -17,10 +17,13 @@ from secure_ml.gates import Evidence, EvidenceRejectedError, history, record
 from secure_ml.installation import Installation
 from secure_ml.lineage.quarantine_entries import entries
 from secure_ml.monitoring.validation_docs import docs_folder, write_own_docs
+from secure_ml.monitoring.validation_state import current
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset
+from secure_ml.stages.quarantine_decision import discard
 from secure_ml.stages.validated_dataset import validated_dataset
 from tests.guarded import guarded_model, put_batch
+from tests.pages import Page
 
 ROWS = [(1.5, 2.5, 1), (2, 0.5, 0), (3.25, -1, 1), (4, 0, 0)]
 
@@ -191,3 +194,30 @@ def test_a_reason_is_no_markdown_in_the_ui(installation: Installation, model: Gu
     shown = metadata_of(refused.value.evidence)
     assert any(picture in str(value) for value in shown.values()), "the name is shown"
     assert not any(isinstance(value, dg.MarkdownMetadataValue) for value in shown.values())
+
+
+def test_a_later_batch_of_the_same_name_hides_no_refusal_in_the_index(
+    installation: Installation, model: GuardedModel
+) -> None:
+    """Without looking at older validations the index says that nothing is blocked."""
+    inbox = installation.home.inbox / model.name
+    put_batch(inbox, "first", [(99, 1, 0), (2, 2, 1)])
+    dataset(installation, model, "first")
+    with pytest.raises(RejectedError, match="x: 1 of 2 rows above 10"):
+        validated_dataset(installation, model, "first")
+    put_batch(inbox, "first", ROWS)
+    dataset(installation, model, "first")
+    validated_dataset(installation, model, "first")
+    (line,) = write_own_docs(installation).lines.values()
+    assert [item.verdict for item in current(line)] == ["passed"]
+    index = docs_folder(installation) / "index.html"
+    text = Page(index.read_bytes()).text
+    assert "Refused before, and nobody decided (1)" in text
+    assert "x: 1 of 2 rows above 10" in text
+    assert "Nothing is blocked" not in text
+    (entry,) = entries(installation.home, installation.trust, model.name)
+    discard(installation, model, entry.refusal.cause, by="ada", why="a test export")
+    write_own_docs(installation)
+    text = Page(index.read_bytes()).text
+    assert "Nothing is blocked" in text
+    assert "nobody decided" not in text
