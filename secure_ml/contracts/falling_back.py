@@ -62,7 +62,8 @@ def judge_check(bound: Bound, rule: Rule, rows: int, *, pandas: bool) -> Judged:
     """Run one check; a check that raises counts as failed by all rows."""
     from polars.exceptions import PanicException  # no `Exception`: what Polars says of a time that Python cannot hold
 
-    names = [rule.column] if rule.column is not None else list(rule.parameters.get("columns", bound.names))
+    alone = rule.column is not None and rule.check.groupby is None  # pandas: groups are made by other columns
+    names = [str(rule.column)] if alone else list(rule.parameters.get("columns", bound.names))
     names = [name for name in names if name in bound.names]
     frame = fetch_polars(bound.table, {name: (bound.keys[name], _dtype(bound, name)) for name in names})
     try:
@@ -99,7 +100,8 @@ def _run(rule: Rule, frame: pl.DataFrame, *, pandas: bool) -> pl.Series:
         return ~frame.is_duplicated()
     if pandas:
         given = frame.to_pandas()
-        output = rule.check(given[rule.column] if rule.column is not None else given).check_output
+        of = (given, rule.column) if rule.check.groupby is not None else (given[rule.column] if rule.column else given,)
+        output = rule.check(*of).check_output
         if hasattr(output, "columns"):
             output = output.all(axis="columns")
         return pl.Series([bool(output)] if not hasattr(output, "to_numpy") else output.to_numpy(), dtype=pl.Boolean)

@@ -6,9 +6,11 @@ own Python file.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +50,7 @@ def request_rules(model: GuardedModel) -> dict[str, Json]:
         nullable = True
         for rule in contract.of(name):
             if rule.kind == "not_nullable":
-                nullable = False
+                nullable = rule.tier != "block"
             elif rule.check is not None and rule.tier == "block" and rule.kind != "null_fraction_at_most":
                 rules += _compile(name, rule)
         columns.append({"name": name, "nullable": nullable, "rules": rules})
@@ -57,7 +59,11 @@ def request_rules(model: GuardedModel) -> dict[str, Json]:
 
 def _compile(column: str, rule: Rule) -> list[Json]:
     figures = rule.parameters
-    if rule.why is None and rule.ignore_na:
+    numbers = [
+        *figures.get("allowed_values", ()),
+        *(figures[key] for key in ("min_value", "max_value") if key in figures),
+    ]
+    if rule.why is None and rule.ignore_na and all(map(_is_number, numbers)):
         if rule.kind in _BUILT_IN:
             operator, key = _BUILT_IN[rule.kind]
             return [[operator, float(figures[key])]]
@@ -70,8 +76,13 @@ def _compile(column: str, rule: Rule) -> list[Json]:
             return [["isin", [*sorted(float(value) for value in figures["allowed_values"])]]]
     raise PreconditionError(
         f"contract of {column}: check {rule.kind} cannot be held against one request row; use ge, gt, le, lt, in_range "
-        "or isin, or raise_warning=True"
+        "or isin with numbers, or raise_warning=True"
     )
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a figure of a rule is one that a row of floats can be held against."""
+    return isinstance(value, int | float | Decimal) and -sys.float_info.max <= value <= sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +163,8 @@ class RequestRules:
 
 def _parse_rule(rule: Json) -> tuple[str, float | tuple[float, ...]]:
     match rule:
-        case ["ge" | "gt" | "le" | "lt" as operator, float() | int() as bound] if math.isfinite(bound):
+        case ["ge" | "gt" | "le" | "lt" as operator, float() | int() as bound] if _is_number(bound):
             return operator, float(bound)
-        case ["isin", list(values)] if values and all(isinstance(value, float | int) for value in values):
+        case ["isin", list(values)] if values and all(map(_is_number, values)):
             return "isin", tuple(float(value) for value in values if isinstance(value, float | int))
     raise MalformedError("request rules: a rule is not [ge|gt|le|lt, number] or [isin, numbers]")

@@ -6,6 +6,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
+import pandera.pandas as pandas
 import pandera.polars as pa
 import polars as pl
 import pyarrow
@@ -196,6 +197,21 @@ def test_the_categories_of_a_file_are_not_said(tmp_path: Path) -> None:
     report = check_table(open_table(path), schema(pa.Check.eq("x"), ready.mean_between(0, 1), dtype=pl.Enum(["x"])))
     assert "wrong_type" in [finding.code for finding in report.findings]
     assert "s3cret" not in str(report.findings) + str(report.fallbacks)
+
+
+@pytest.mark.parametrize(("least", "accepted"), [(0, True), (5, False)])
+def test_a_pandas_check_of_groups_gets_the_column_that_makes_them(least: int, accepted: bool) -> None:
+    def mean_is_above(groups: Any) -> bool:
+        return bool(groups["u"].mean() > least)
+
+    columns = {
+        "a": pandas.Column("Int64", pandas.Check(mean_is_above, groupby="g"), nullable=True),
+        "g": pandas.Column(str),
+    }
+    frame = pl.DataFrame({"a": [1, None, 3], "g": ["u", "u", "v"]})
+    report = check_table(table_of(frame), pandas.DataFrameSchema(columns))
+    assert report.accepted is accepted
+    assert "could not be run" not in str(report.findings)
 
 
 def test_a_time_of_day_is_never_fresh() -> None:
