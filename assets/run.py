@@ -27,7 +27,7 @@ from secure_ml.inference_log.sealing import logged_requests
 from secure_ml.installation import Installation
 from secure_ml.releases import current_release
 from secure_ml.spec import GuardedModel, find_model
-from secure_ml.stages.dataset import BATCH_FILE, batch_names, dataset_folder
+from secure_ml.stages.dataset import batch_names, dataset_folder, read_batch
 from secure_ml.stages.inference_log import sealed_segments
 from secure_ml.stages.training_set import LIVE_FILE
 
@@ -153,7 +153,7 @@ def _live_rows(installation: Installation, model: GuardedModel) -> list[tuple[st
     for batch in model.split.live_batches:
         try:
             taken = latest(home, trust, model.name, "dataset", batch=batch)
-            content = read_subjects(taken, dataset_folder(home, model.name, taken.inputs["version"]))[BATCH_FILE]
+            content = read_batch(taken, dataset_folder(home, model.name, taken.inputs["version"]))
         except SecureMLError as error:
             _say(f"no live rows of {batch}: {error}")
             continue

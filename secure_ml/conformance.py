@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from secure_ml.contracts.reading import parse_batch
+from secure_ml.contracts.reading import count_rows, open_batch
 from secure_ml.contracts.requests import request_rules
 from secure_ml.errors import SecureMLError
 from secure_ml.home import read_file
@@ -51,7 +51,8 @@ def _is_numeric(dtype: object) -> bool:
 def _batches(model: GuardedModel) -> Iterator[str]:
     for name, path in model.batches.files.items():
         try:
-            parse_batch(read_file(path, max_bytes=model.batches.max_bytes), model.batches, name)
+            content = read_file(path, max_bytes=model.batches.max_bytes)
+            count_rows(open_batch(content, model.batches, name))
         except SecureMLError as error:
             yield f"batch {name}: {error}"
     known = set(model.batches.files)

@@ -53,7 +53,7 @@ class Source(Protocol):
         """Return the batches that are there."""
 
     def fetch(self, name: str, *, max_bytes: int) -> bytes:
-        """Return the CSV bytes of one batch, read once; more than `max_bytes` are refused."""
+        """Return the bytes of one batch's file, read once; more than `max_bytes` are refused."""
 
     def fetch_manifest(self) -> bytes | None:
         """Return the signed manifest, None where there is none."""
@@ -64,15 +64,18 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batches:
-    """Where batches come from: named CSV files, the model's inbox, and sources.
+    """Where batches come from: named files, the model's inbox, and sources.
+
+    A batch is one file: Parquet, Arrow IPC, JSON lines or CSV, told by its content.
 
     Attributes:
-        files: Batch name to the CSV file that holds it. A first line with the column names is optional.
+        files: Batch name to the file that holds it. In CSV a first line with the column names is optional.
         sources: Source name to source; its batch `january` is called `SOURCE.january`, and nothing else may be.
-        columns: All columns of a batch, in the order of a file without a first line of names.
-        null: The cells that stand for a missing value.
+        columns: All columns of a batch, in the order of a CSV file without a first line of names.
+        null: The cells of CSV that stand for a missing value.
         max_bytes: A larger batch is refused unread.
-        require_inbox_manifest: Quarantine each batch of the inbox (`<home>/inbox/<model>/<batch>.csv`) whose digest
+        require_inbox_manifest: Quarantine each batch of the inbox (`<home>/inbox/<model>/<batch>.csv`,
+            `.parquet`, `.arrow`, `.jsonl`) whose digest
             is not in the inbox's signed manifest. Where it is off, whoever writes the inbox brings batches in.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 import subprocess
 import sys
@@ -25,6 +26,13 @@ POISON = (
     ).encode()
     + b"\n"
 )
+
+
+def parquet() -> bytes:
+    """Return the good rows as a typed file."""
+    buffer = io.BytesIO()
+    pl.read_csv(GOOD).write_parquet(buffer)
+    return buffer.getvalue()
 
 
 def _trainer(seed: int) -> Any:

@@ -118,7 +118,7 @@ def _report(chosen: argparse.Namespace) -> tuple[str, Report]:
         return _of_file(chosen)
     from secure_ml.contracts.checking import check
     from secure_ml.contracts.personal import with_personal
-    from secure_ml.contracts.reading import parse_batch
+    from secure_ml.contracts.reading import open_batch
     from secure_ml.errors import PreconditionError
     from secure_ml.home import read_file
     from secure_ml.spec import find_model
@@ -129,10 +129,10 @@ def _report(chosen: argparse.Namespace) -> tuple[str, Report]:
         )
     model = find_model(chosen.contract)
     content = read_file(chosen.file, max_bytes=model.batches.max_bytes)
-    batch = parse_batch(content, model.batches, chosen.file.name)
+    table = open_batch(content, model.batches, chosen.file.name)
     reading = {"columns": model.batches.columns, "null": model.batches.null}
     beside = _references(chosen, model.schema, reading)
-    report = check(batch, model, environment=chosen.environment, slices=chosen.slice, **beside)
+    report = check(table, model, environment=chosen.environment, slices=chosen.slice, **beside)
     return model.name, with_personal(report, model.schema)
 
 

@@ -67,11 +67,11 @@ def add(command: AddCommand) -> None:
         "sign-manifest",
         _sign_manifest,
         "Sign which batches a source has, and with which bytes.",
-        "Lists each NAME.csv of FOLDER with its SHA-256 in manifest.dsse.json, signed by SECURE_ML_SIGNER. Who takes\n"
-        "the batches in puts the public key into sources/NAME/keys/ of its trust root: there it signs for this source\n"
-        "and nothing else.",
+        "Lists each batch of FOLDER (NAME.csv, .parquet, .arrow, .jsonl) with its SHA-256 in manifest.dsse.json,\n"
+        "signed by SECURE_ML_SIGNER. Who takes the batches in puts the public key into sources/NAME/keys/ of its\n"
+        "trust root: there it signs for this source and nothing else.",
     )
-    sign.add_argument("folder", metavar="FOLDER", type=Path, help="a folder of CSV files")
+    sign.add_argument("folder", metavar="FOLDER", type=Path, help="a folder of batches")
     sign.add_argument(
         "--source", required=True, metavar="NAME", help="the source's name in the model's file, or inbox.MODEL"
     )
@@ -181,14 +181,14 @@ def _sign_manifest(chosen: argparse.Namespace) -> int:
     from secure_ml.installation import Installation
 
     source = LocalFolder(chosen.folder)
-    batches = {name: sha256(source.fetch(name, max_bytes=2 << 30)) for name in source.names()}
+    files = {Path(source.place(name)).name: sha256(source.fetch(name, max_bytes=2 << 30)) for name in source.names()}
     signer = Installation.from_environment(os.environ).signer()
     path = chosen.output or chosen.folder / MANIFEST_FILE
     try:
-        write_derived(path, sign_manifest(chosen.source, batches, signer))
+        write_derived(path, sign_manifest(chosen.source, files, signer))
     except OSError as error:
         raise PreconditionError(f"{path}: cannot be written ({error.strerror})") from None
-    document = {"ok": True, "source": chosen.source, "manifest": str(path), "key": signer.keyid, "batches": batches}
-    lines = [f"{digest}  {name}" for name, digest in batches.items()]
-    say(chosen, document, lines, f"{path}: {len(batches)} batches of {chosen.source}, signed by key {signer.keyid}")
+    document = {"ok": True, "source": chosen.source, "manifest": str(path), "key": signer.keyid, "files": files}
+    lines = [f"{digest}  {name}" for name, digest in files.items()]
+    say(chosen, document, lines, f"{path}: {len(files)} batches of {chosen.source}, signed by key {signer.keyid}")
     return ACCEPTED

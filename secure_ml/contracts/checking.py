@@ -1,4 +1,4 @@
-"""A table of text against a model's contract, by the compiled engine: one report, and a typed frame."""
+"""A batch's table against a model's contract, by the compiled engine: one report, and a typed frame."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ from typing import TYPE_CHECKING
 
 from secure_ml.contracts.anomalies import with_comparisons
 from secure_ml.contracts.compiled import run_rules
-from secure_ml.contracts.findings import Report
+from secure_ml.contracts.findings import Finding, Report
 from secure_ml.contracts.profile import Profile
-from secure_ml.contracts.queries import fetch_polars
+from secure_ml.contracts.queries import fetch, fetch_polars
 from secure_ml.contracts.rules import compile_rules
 from secure_ml.contracts.slicing import Slice, with_slices
-from secure_ml.contracts.tables import table_of
+from secure_ml.contracts.tables import is_text
 from secure_ml.spec import GuardedModel
 
 if TYPE_CHECKING:
+    import ibis
     import polars as pl
+
+    from secure_ml.contracts.binding import Bound
 
 __all__ = ["check"]
 
 
 def check(
-    table: pl.DataFrame,
+    table: ibis.Table,
     model: GuardedModel,
     *,
     environment: str | None = None,
@@ -31,19 +34,70 @@ def check(
     training: Profile | None = None,
     slices: Sequence[str | Slice] = (),
 ) -> Report:
-    """Hold a table of text against the contract of `model`; bad data gives findings, never an exception.
+    """Hold a batch against the contract of `model`; bad data gives findings, never an exception.
 
-    A column that the contract does not know is refused, whether the schema is strict or not: a batch has the columns
-    that its model declares. For `previous`, `training` and `slices` see `find_anomalies`.
+    Two things are refused whatever the contract says. A column that it does not know: a batch has the columns that its
+    model declares. An infinite number in a feature: no request can hold one, and in text it is no number. For
+    `previous`, `training` and `slices` see `find_anomalies`.
+
+    Raises:
+        MalformedError: The file behind the table cannot be read to its end.
     """
     rules = replace(compile_rules(model.schema), strict=True)
-    opened = table_of(table, where=model.name, text=True)
-    report, bound = run_rules(opened, rules, environment=environment)
-    fits = not any(finding.code in ("missing_column", "wrong_type") for finding in report.findings)
-    frame = None
-    if fits:
-        columns = {item.name: (bound.keys[item.name], bound.cells[item.name].dtype) for item in bound.declared}
-        frame = fetch_polars(bound.table, columns)
+    report, bound = run_rules(table, rules, environment=environment)
+    infinite = [] if is_text(table) else _infinite(bound, model, report.rows)
+    if infinite:
+        found = sorted((*infinite, *report.findings), key=lambda finding: (finding.tier != "block", -finding.failed))
+        report = replace(report, findings=tuple(found))
+    fits = not any(
+        finding.code in ("missing_column", "wrong_type") or finding.rule.startswith("coerce")
+        for finding in report.findings
+    )
+    frame = _frame(bound) if fits else None
     report = with_comparisons(report, bound, model.schema, rules, previous=previous, training=training)
-    report = with_slices(report, bound, opened, rules, environment=environment, more=slices)
+    report = with_slices(report, bound, table, rules, environment=environment, more=slices)
     return replace(report, frame=frame)
+
+
+def _frame(bound: Bound) -> pl.DataFrame:
+    """Return the contract's columns in its order, each of its type."""
+    import polars as pl
+
+    columns = {
+        item.name: (bound.keys[item.name], bound.cells[item.name].dtype if item.name in bound.cells else dtype)
+        for item in bound.declared
+        for dtype in [bound.dtypes[item.name]]
+    }
+    frame = fetch_polars(bound.table, columns)
+    # What pandera judged as a whole, it changed first: the same is done here, and it found that it can be.
+    for item in bound.declared:
+        if item.name in bound.whole:
+            column = pl.col(item.name)
+            if item.coerce and item.dtype is not None:
+                column = column.cast(item.dtype.type)
+            frame = frame.with_columns(column if item.default is None else column.fill_null(item.default))
+    return frame
+
+
+def _infinite(bound: Bound, model: GuardedModel, rows: int) -> list[Finding]:
+    """Find the features with an infinite number, which a typed file may hold."""
+    cells = {name: bound.cells[name] for name in model.features if name in bound.cells}
+    floats = {name: cell.value.isinf().sum() for name, cell in cells.items() if cell.dtype.is_float()}
+    if not floats:
+        return []
+    (counts,) = fetch(bound.table.aggregate(**floats))
+    said = "of {rows} rows infinite, and no request can hold that"
+    return [
+        Finding(
+            name,
+            "finite",
+            int(count),
+            rows,
+            "block",
+            f"{name}: {int(count)} {said.format(rows=rows)}",
+            "out_of_range",
+            "compiled",
+        )
+        for name, count in counts.items()
+        if count
+    ]

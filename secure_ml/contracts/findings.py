@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Fallback", "Finding", "ReasonCode", "Report", "Unjudged"]
+__all__ = ["Fallback", "Finding", "ReasonCode", "Report", "Unjudged", "refusal", "unreadable"]
 
 ReasonCode = Literal[
     "missing_column",
@@ -120,3 +120,16 @@ class Report:
     def accepted(self) -> bool:
         """Whether no blocking rule failed."""
         return all(finding.tier != "block" for finding in self.findings)
+
+
+def refusal(rule: str, sentence: str, code: ReasonCode) -> Report:
+    """Return the report on what is refused as a whole, before or without a look at its rows."""
+    import polars as pl
+
+    finding = Finding(column=None, rule=rule, failed=0, rows=0, tier="block", sentence=sentence, code=code)
+    return Report(0, (finding,), None, pl.DataFrame(schema={"row": pl.Int64, "reasons": pl.String}))
+
+
+def unreadable(sentence: str) -> Report:
+    """Return the report on a file that is no table."""
+    return refusal("readable", sentence, "unreadable")

@@ -7,6 +7,7 @@ links, and the engine is given the open descriptor, so no name ever stands in a 
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 import weakref
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
     import ibis
     import polars as pl
 
-__all__ = ["dtypes_of", "is_text", "open_table", "table_of"]
+__all__ = ["Kind", "dtypes_of", "is_text", "kind_of", "open_bytes", "open_table", "table_of"]
 
 _MAX_SPILL = "50GB"
 _NAME = "batch"
+_HEAD_BYTES = 4096
 _MAX_RATIO = 1000
 _LEAST_BYTES_PER_S = 2 << 20
 _FREE_CELLS = 1 << 30
@@ -65,11 +67,37 @@ def open_table(path: Path, *, columns: Sequence[str] | None = None, null: Collec
         MalformedError: It is no such file, or one that decodes to a great deal more than it holds.
         UnavailableError: Missing or unreadable.
     """
-    stream = open_file(path)
+    return _open(open_file(path), path.name, columns, null)
+
+
+def open_bytes(
+    content: bytes, where: str, *, columns: Sequence[str] | None = None, null: Collection[str] = ("",)
+) -> ibis.Table:
+    """Open the bytes of such a file: who verified them knows that no others are read; see `open_table`.
+
+    Raises:
+        MalformedError: They are no such file, or one that decodes to a great deal more than it holds.
+    """
+    stream = os.fdopen(os.memfd_create(_NAME, os.MFD_CLOEXEC), "w+b")
+    stream.write(content)
+    stream.seek(0)
+    return _open(stream, where, columns, null)
+
+
+def kind_of(content: bytes, where: str) -> Kind:
+    """Tell what kind of file some bytes are.
+
+    Raises:
+        MalformedError: Empty, or of a kind that is not read.
+    """
+    return _kind(io.BytesIO(content[:_HEAD_BYTES]), where)
+
+
+def _open(stream: BinaryIO, where: str, columns: Sequence[str] | None, null: Collection[str]) -> ibis.Table:
     try:
-        kind = _kind(stream, path.name)
+        kind = _kind(stream, where)
         con = _connect(f"/proc/self/fd/{stream.fileno()}")
-        given = _READERS[kind](con, stream, path.name, columns, null)
+        given = _READERS[kind](con, stream, where, columns, null)
     except BaseException:
         stream.close()
         raise
@@ -185,7 +213,7 @@ def _identifier(name: str) -> str:
 
 
 def _kind(stream: BinaryIO, where: str) -> Kind:
-    head = stream.read(4096)
+    head = stream.read(_HEAD_BYTES)
     stream.seek(0)
     if not head:
         raise MalformedError(f"{where}: empty file, expected Parquet, Arrow IPC, JSON lines or CSV")
@@ -251,7 +279,8 @@ def _json(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: Any, 
         names = [
             row[0]
             for row in con.execute(
-                "SELECT k, min(n) AS m FROM (SELECT unnest(json_keys(json)) AS k, row_number() OVER () AS n "
+                "SELECT k, min((n, i)) AS m FROM (SELECT unnest(json_keys(json)) AS k, "
+                "unnest(range(len(json_keys(json)))) AS i, row_number() OVER () AS n "
                 "FROM read_ndjson_objects(?, maximum_object_size=1048576)) GROUP BY k ORDER BY m LIMIT ?",
                 [source, MAX_COLUMNS + 1],
             ).fetchall()
@@ -260,7 +289,7 @@ def _json(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: Any, 
         shape = ", ".join(f"{_quote(name)}: 'VARCHAR'" for name in names)
         con.execute(
             f"CREATE VIEW {_NAME} AS SELECT * FROM read_json({_quote(source)}, format='newline_delimited', "  # noqa: S608
-            f"columns={{{shape}}}, maximum_object_size=1048576)"
+            f"records='true', columns={{{shape}}}, maximum_object_size=1048576)"
         )
     except duckdb.Error as error:
         raise MalformedError(

@@ -1,9 +1,9 @@
 """Provenance, the primary control against poisoning: a source's signed manifest says which bytes come from it.
 
-A manifest is an in-toto statement in a DSSE envelope. Its subjects are the batches of one source, `NAME.csv` to
-SHA-256; its predicate names the source. Whose key may sign one is said by the trust root: a key that may sign the stage
-`source_manifest` (`policy.json`). Where `sources/SOURCE/keys/*.pem` is there in the trust root, only these keys sign
-for this source, and they sign nothing else: that is where a supplier's key belongs.
+A manifest is an in-toto statement in a DSSE envelope. Its subjects are the files of one source, such as `january.csv`,
+to SHA-256; its predicate names the source. Whose key may sign one is said by the trust root: a key that may sign the
+stage `source_manifest` (`policy.json`). Where `sources/SOURCE/keys/*.pem` is there in the trust root, only these keys
+sign for this source, and they sign nothing else: that is where a supplier's key belongs.
 
 A batch is accepted when
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from secure_ml.datasets.sources.names import SUFFIX
+from secure_ml.datasets.sources.names import file_names
 from secure_ml.digests import Digest
 from secure_ml.errors import MalformedError, RejectedError
 from secure_ml.signing.envelope import sign_statement, verify_statement
@@ -29,17 +29,16 @@ __all__ = ["STAGE", "sign_manifest", "verify_provenance"]
 STAGE = "source_manifest"
 
 
-def sign_manifest(source: str, batches: Mapping[str, Digest], signer: Signer) -> bytes:
+def sign_manifest(source: str, files: Mapping[str, Digest], signer: Signer) -> bytes:
     """Sign the manifest of one source.
 
     Args:
         source: The source's name in `Batches.sources`, or `inbox.MODEL`.
-        batches: Batch name to digest of its bytes.
+        files: Name of each batch's file, such as `january.parquet`, to digest of its bytes.
         signer: Whose key the trust root lets sign `source_manifest`.
     """
-    subjects: dict[str, str] = {f"{name}{SUFFIX}": digest for name, digest in batches.items()}
     made_at = datetime.now(UTC).isoformat(timespec="seconds")
-    return sign_statement(STAGE, subjects, {"source": source, "made_at": made_at}, signer)
+    return sign_statement(STAGE, dict(files), {"source": source, "made_at": made_at}, signer)
 
 
 def verify_provenance(
@@ -79,5 +78,5 @@ def verify_provenance(
         case _:
             raise RejectedError(f"{where}: its predicate is not that of a manifest")
     # 4. These bytes, under this name.
-    if subjects.get(f"{name}{SUFFIX}") != digest:
+    if digest not in [subjects.get(file) for file in file_names(name)]:
         raise RejectedError(f"{batch}: its digest is not in the source's signed manifest")

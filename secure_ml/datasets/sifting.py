@@ -46,7 +46,7 @@ def sift(table: pl.DataFrame, judge: Callable[[pl.DataFrame], Report], held: Col
     """Take the failing rows out of a batch; rows that are `held` already are left out unseen.
 
     Args:
-        table: All columns as text.
+        table: All columns as they stand in the file.
         judge: Holds a table against the contract.
         held: Row numbers, from 1, that an earlier contract set aside and nobody released.
     """
@@ -60,7 +60,7 @@ def sift(table: pl.DataFrame, judge: Callable[[pl.DataFrame], Report], held: Col
         rest, numbers = table.filter(kept), numbers.filter(kept)
         report = judge(rest)
     for _ in range(_MAX_PASSES):
-        if report.accepted and rest.height:
+        if report.accepted and report.frame is not None and rest.height:
             return Sifted(whole, report, pl.concat(aside).sort("row"))
         if report.failing_rows.is_empty() or any(map(_of_the_batch, report.findings)):
             return Sifted(whole, None, whole.failing_rows)

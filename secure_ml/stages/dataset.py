@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from secure_ml.contracts.findings import Finding, ReasonCode, Report
-from secure_ml.contracts.reading import parse_batch
+from secure_ml.contracts.findings import Report, refusal, unreadable
+from secure_ml.contracts.reading import count_rows, open_batch
+from secure_ml.contracts.tables import kind_of
 from secure_ml.datasets.provenance import verify_provenance
 from secure_ml.datasets.quarantine import render_quarantine
 from secure_ml.datasets.sources import LocalFolder
-from secure_ml.datasets.sources.names import BATCH_NAME, SUFFIX
+from secure_ml.datasets.sources.names import BATCH_NAME
 from secure_ml.datasets.versions import Manifest, render_manifest
 from secure_ml.digests import Digest, digest_of, parse_digest, sha256
 from secure_ml.errors import MalformedError, PreconditionError, RejectedError, UnavailableError
@@ -27,20 +28,23 @@ from secure_ml.signing.keys import Trust
 from secure_ml.spec import GuardedModel
 
 __all__ = [
-    "BATCH_FILE",
+    "BATCH_FILES",
     "Arrived",
     "batch_names",
     "dataset",
     "dataset_cause",
     "dataset_folder",
     "fetch_batch",
+    "find_batch",
     "inbox_batches",
     "is_manifest",
+    "read_batch",
     "source_batches",
     "taken_in",
 ]
 
-BATCH_FILE = "batch.csv"
+BATCH_FILES = {"Parquet": "batch.parquet", "Arrow": "batch.arrow", "JSON lines": "batch.jsonl", "CSV": "batch.csv"}
+"""What the bytes of a version are called in its folder, by their kind."""
 _MANIFEST = "manifest"
 
 
@@ -115,6 +119,22 @@ def is_manifest(file: str) -> bool:
     return file.startswith(_MANIFEST)
 
 
+def read_batch(evidence: Evidence, folder: Path) -> bytes:
+    """Read all files of a version against its evidence, and return the bytes of the batch.
+
+    Raises:
+        RejectedError: A file was changed or is missing; it is named.
+    """
+    (content,) = [content for file, content in read_subjects(evidence, folder).items() if not is_manifest(file)]
+    return content
+
+
+def find_batch(folder: Path) -> Path:
+    """Return where the batch's bytes lie in the folder of a version, for who knows their digest but not their kind."""
+    found = [path for path in (folder / file for file in BATCH_FILES.values()) if path.exists()]
+    return found[0] if found else folder / BATCH_FILES["CSV"]
+
+
 def fetch_batch(model: GuardedModel, home: Home, trust: Trust, batch: str) -> Arrived:
     """Read a batch once, and hold it against the signed manifest where one is required.
 
@@ -124,12 +144,13 @@ def fetch_batch(model: GuardedModel, home: Home, trust: Trust, batch: str) -> Ar
     """
     if not BATCH_NAME.fullmatch(batch):
         raise PreconditionError("batch name: expected at most 100 letters, digits, '_', '.' and '-'")
-    origin, place, fetch = _origin(model, home, batch)
+    origin, place_of, fetch = _origin(model, home, batch)
     content, unreadable, proof, unproven = b"", None, None, None
     try:
         content = fetch()
     except MalformedError as error:
         unreadable = str(error)
+    place = place_of()
     version = digest_of({"unread": [unreadable]}) if unreadable else sha256(content)
     if unreadable is None and _needs_manifest(model, origin):
         source = _inbox(model, home) if origin == "inbox" else model.batches.sources[origin]
@@ -165,13 +186,14 @@ def dataset(installation: Installation, model: GuardedModel, batch: str) -> Evid
             _quarantine(home, model, arrived, cause, refused)
             if find(home, trust, model.name, "dataset", _cause(model, arrived, None)) is not None:
                 # These bytes were proven before. The manifest may come back, so no evidence speaks against them.
-                raise RejectedError(f"{model.name}/dataset of batch {batch}: rejected: {refused.sentence}")
+                raise RejectedError(f"{model.name}/dataset of batch {batch}: rejected: {refused.findings[0].sentence}")
         else:
-            home.write_folder(folder, {BATCH_FILE: arrived.content})
-            manifest = render_manifest(_manifest(installation, model, arrived, rows))
+            file = BATCH_FILES[kind_of(arrived.content, batch)]
+            home.write_folder(folder, {file: arrived.content})
+            manifest = render_manifest(_manifest(installation, model, arrived, file, rows))
             name = f"{_MANIFEST}-{sha256(manifest)[:16]}.json"
             home.write_file(folder / name, manifest)
-            files = {BATCH_FILE: arrived.content, name: manifest}
+            files = {file: arrived.content, name: manifest}
         known = record(
             home,
             installation.signer(),
@@ -179,7 +201,7 @@ def dataset(installation: Installation, model: GuardedModel, batch: str) -> Evid
             model=model.name,
             stage="dataset",
             cause=cause,
-            reasons=[refused.sentence] if refused else [],
+            reasons=[finding.sentence for finding in refused.findings] if refused else [],
             subjects={name: sha256(content) for name, content in files.items()},
             inputs={
                 "batch": batch,
@@ -192,7 +214,7 @@ def dataset(installation: Installation, model: GuardedModel, batch: str) -> Evid
                 "bytes": len(arrived.content),
                 "source": arrived.place,
                 "columns": list(model.batches.columns),
-                **({"findings": [asdict(refused)]} if refused else {}),
+                **({"findings": [asdict(finding) for finding in refused.findings]} if refused else {}),
             },
         )
     require(known)
@@ -228,22 +250,22 @@ def _source_of(model: GuardedModel, batch: str) -> str | None:
     return prefix if dot and prefix in model.batches.sources else None
 
 
-def _origin(model: GuardedModel, home: Home, batch: str) -> tuple[str, str, Callable[[], bytes]]:
-    """Return where a batch comes from, its place for people, and what reads it; no inbox gives the holdout."""
+def _origin(model: GuardedModel, home: Home, batch: str) -> tuple[str, Callable[[], str], Callable[[], bytes]]:
+    """Return where a batch comes from, what says its place, and what reads it; no inbox gives the holdout."""
     limit = model.batches.max_bytes
     origin = _source_of(model, batch)
     if origin is not None:
         source, name = model.batches.sources[origin], batch.removeprefix(f"{origin}.")
-        return origin, source.place(name), lambda: source.fetch(name, max_bytes=limit)
-    arrived = _inbox(model, home).path / f"{batch}{SUFFIX}"
-    if batch != model.split.batch and (arrived.is_symlink() or arrived.exists()):
-        return "inbox", arrived.name, lambda: read_file(arrived, max_bytes=limit)
+        return origin, lambda: source.place(name), lambda: source.fetch(name, max_bytes=limit)
+    inbox = _inbox(model, home)
+    if batch != model.split.batch and inbox.files(batch):
+        return "inbox", lambda: Path(inbox.place(batch)).name, lambda: inbox.fetch(batch, max_bytes=limit)
     if batch in model.batches.files:
         path = model.batches.files[batch]
-        return "files", path.name, lambda: read_file(path, max_bytes=limit)
+        return "files", lambda: path.name, lambda: read_file(path, max_bytes=limit)
     raise UnavailableError(
-        f"{model.name}: no batch {batch}; put {arrived.name} into {arrived.parent}, name it in batches.files, "
-        "or name its source in batches.sources"
+        f"{model.name}: no batch {batch}; put {batch}.csv (.parquet, .arrow, .jsonl) into {inbox.path}, "
+        "name it in batches.files, or name its source in batches.sources"
     )
 
 
@@ -272,19 +294,19 @@ def _cause(model: GuardedModel, arrived: Arrived, unproven: str | None) -> Diges
     return digest_of(document)
 
 
-def _look(model: GuardedModel, arrived: Arrived) -> tuple[int, Finding | None]:
+def _look(model: GuardedModel, arrived: Arrived) -> tuple[int, Report | None]:
     """Return how many rows there are, or why the batch is refused; what is not proven is not even parsed."""
     if arrived.unproven:
-        return 0, _finding("signed_manifest", arrived.unproven, "provenance")
+        return 0, refusal("signed_manifest", arrived.unproven, "provenance")
     if arrived.unreadable:
-        return 0, _finding("readable", arrived.unreadable, "unreadable")
+        return 0, unreadable(arrived.unreadable)
     try:
-        return parse_batch(arrived.content, model.batches, arrived.batch).height, None
+        return count_rows(open_batch(arrived.content, model.batches, arrived.batch)), None
     except MalformedError as error:
-        return 0, _finding("readable", str(error), "unreadable")
+        return 0, unreadable(str(error))
 
 
-def _manifest(installation: Installation, model: GuardedModel, arrived: Arrived, rows: int) -> Manifest:
+def _manifest(installation: Installation, model: GuardedModel, arrived: Arrived, file: str, rows: int) -> Manifest:
     """Say what this version is made of. Equal bytes of another batch have a manifest of their own beside it."""
     before = [
         evidence.inputs["version"]
@@ -296,7 +318,7 @@ def _manifest(installation: Installation, model: GuardedModel, arrived: Arrived,
         model=model.name,
         stage="dataset",
         batch=arrived.batch,
-        files={BATCH_FILE: arrived.version},
+        files={file: arrived.version},
         rows=rows,
         profile=None,
         contract=None,
@@ -307,14 +329,7 @@ def _manifest(installation: Installation, model: GuardedModel, arrived: Arrived,
     )
 
 
-def _finding(rule: str, sentence: str, code: ReasonCode) -> Finding:
-    return Finding(column=None, rule=rule, failed=0, rows=0, tier="block", sentence=sentence, code=code)
-
-
-def _quarantine(home: Home, model: GuardedModel, arrived: Arrived, cause: Digest, refused: Finding) -> None:
-    import polars as pl
-
-    no_rows = pl.DataFrame(schema={"row": pl.Int64, "reasons": pl.String})
+def _quarantine(home: Home, model: GuardedModel, arrived: Arrived, cause: Digest, refused: Report) -> None:
     document = {"model": model.name, "stage": "dataset", "batch": arrived.batch, "dataset": arrived.version}
-    files = render_quarantine(Report(0, (refused,), None, no_rows), document)
+    files = render_quarantine(refused, document)
     home.write_folder(home.quarantine / model.name / cause, files)

@@ -194,7 +194,7 @@ def _split(model: GuardedModel, frames: dict[str, pl.DataFrame]) -> dict[str, pl
     kept_out: dict[Digest, str] = {}
     digests: dict[str, list[Digest]] = {}
     for batch, frame in frames.items():
-        digests[batch] = [digest_of(list(row)) for row in frame.iter_rows()]
+        digests[batch] = [digest_of(list(row)) for row in _plain(frame).iter_rows()]
     holdout, live = model.split.holdout_fraction, model.split.live_fraction
     for digest in digests[model.split.batch]:
         bucket = int(digest[:8], 16) / _BUCKETS
@@ -207,3 +207,12 @@ def _split(model: GuardedModel, frames: dict[str, pl.DataFrame]) -> dict[str, pl
             if name == TRAINING_FILE or batch == model.split.batch:
                 found.append(frame.filter(places == name))
     return {name: pl.concat(found) for name, found in parts.items()}
+
+
+def _plain(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return rows that canonical JSON can hold; NaN is missing, as it is to the model."""
+    import polars as pl
+    import polars.selectors as cs
+
+    other = cs.temporal() | cs.decimal() | cs.categorical() | cs.enum()
+    return frame.with_columns(cs.float().fill_nan(None), other.cast(pl.String), cs.binary().bin.encode("hex"))

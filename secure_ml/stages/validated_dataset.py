@@ -8,25 +8,26 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.checking import check
-from secure_ml.contracts.findings import Report
+from secure_ml.contracts.findings import Report, unreadable
 from secure_ml.contracts.personal import with_personal
 from secure_ml.contracts.policy import Policy, under_policy
 from secure_ml.contracts.profile import render
 from secure_ml.contracts.profiling import profile_frame
-from secure_ml.contracts.reading import parse_batch
+from secure_ml.contracts.reading import frame_of, open_batch
+from secure_ml.contracts.tables import is_text, table_of
 from secure_ml.datasets.quarantine import ROWS_FILE, render_quarantine
 from secure_ml.datasets.sifting import Sifted, sift
 from secure_ml.datasets.versions import Manifest, render_manifest
 from secure_ml.digests import Digest, Json, digest_of, parse_digest, sha256
-from secure_ml.errors import RejectedError
+from secure_ml.errors import MalformedError, RejectedError
 from secure_ml.gates import Evidence, find, read_subjects, record, require
 from secure_ml.installation import Installation
 from secure_ml.lineage.quarantine_entries import HELD, ROWS_ASIDE, entries, hold, overruled_by
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.dataset import BATCH_FILE, dataset_folder, taken_in
+from secure_ml.stages.dataset import dataset_folder, read_batch, taken_in
 
 if TYPE_CHECKING:
-    import polars as pl
+    import ibis
 
 __all__ = ["PROFILE_FILE", "TABLE_FILE", "examine", "found_personal", "judge", "validated_dataset", "validation_cause"]
 
@@ -147,20 +148,24 @@ def examine(installation: Installation, model: GuardedModel, batch: str) -> tupl
 def judge(model: GuardedModel, policy: Policy, content: bytes, batch: str, held: Collection[int] = ()) -> Sifted:
     """Hold the bytes of a batch against the present contract, without its rows that are `held` in quarantine."""
 
-    def contract(table: pl.DataFrame) -> Report:
+    def contract(table: ibis.Table) -> Report:
         return under_policy(with_personal(check(table, model), model.schema), policy, model.label)
 
-    table = parse_batch(content, model.batches, batch)
-    if model.quarantine == "rows":
-        return sift(table, contract, held)
-    report = contract(table)
-    return Sifted(report, report if report.accepted else None, report.failing_rows)
+    try:
+        table = open_batch(content, model.batches, batch)
+        if model.quarantine == "rows":
+            text = is_text(table)
+            return sift(frame_of(table), lambda rows: contract(table_of(rows, where=batch, text=text)), held)
+        report = contract(table)
+    except MalformedError as error:
+        report = unreadable(str(error))
+    return Sifted(report, report if report.accepted and report.frame is not None else None, report.failing_rows)
 
 
 def _given(installation: Installation, model: GuardedModel, batch: str) -> tuple[Evidence, bytes]:
     given = taken_in(installation, model, batch)
     folder = dataset_folder(installation.home, model.name, given.inputs["version"])
-    return given, read_subjects(given, folder)[BATCH_FILE]
+    return given, read_batch(given, folder)
 
 
 def found_personal(findings: Iterable[Mapping[str, Any]]) -> set[str]:

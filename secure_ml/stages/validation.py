@@ -15,7 +15,7 @@ from secure_ml.lineage.quarantine_entries import ROWS_ASIDE, hold, rows_aside
 from secure_ml.releases import SIGNATURE, current_release, read_released, releases
 from secure_ml.signing.model_signature import verify_model
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.dataset import BATCH_FILE, dataset_folder
+from secure_ml.stages.dataset import dataset_folder, find_batch
 from secure_ml.stages.inference_log import segment_folder
 from secure_ml.stages.validated_dataset import judge
 
@@ -81,10 +81,10 @@ def _check_bytes(installation: Installation, model: GuardedModel, evidence: Evid
 def _check_contract(installation: Installation, model: GuardedModel, evidence: Evidence) -> None:
     """Hold an accepted batch against the contract once more, from the bytes that arrived."""
     version, batch = evidence.inputs["version"], evidence.inputs["batch"]
-    path = dataset_folder(installation.home, model.name, version) / BATCH_FILE
+    path = find_batch(dataset_folder(installation.home, model.name, version))
     content = read_file(path)
     if sha256(content) != version:
-        raise RejectedError(f"datasets/{version[:12]}/{BATCH_FILE}: changed, expected digest {version[:12]}")
+        raise RejectedError(f"datasets/{version[:12]}/{path.name}: changed, expected digest {version[:12]}")
     held = hold(installation, model, version).rows
     if ROWS_ASIDE in evidence.inputs:
         held |= rows_aside(installation.home, evidence)

@@ -23,7 +23,7 @@ from secure_ml.errors import PreconditionError
 from secure_ml.gates import Evidence, history, read_subjects, require
 from secure_ml.installation import Installation
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.dataset import BATCH_FILE, dataset_folder, is_manifest
+from secure_ml.stages.dataset import dataset_folder, is_manifest, read_batch
 from secure_ml.stages.training_set import TRAINING_FILE
 from secure_ml.stages.validated_dataset import PROFILE_FILE, TABLE_FILE
 
@@ -179,11 +179,12 @@ def _manifest(installation: Installation, evidence: Evidence) -> Manifest | None
 def _table(installation: Installation, model: GuardedModel, version: Version) -> pl.DataFrame:
     import polars as pl
 
-    file = {"dataset": BATCH_FILE, "validated_dataset": TABLE_FILE, "training_set": TRAINING_FILE}
-    content = _read(installation, version.evidence, file[version.evidence.stage])
-    if version.evidence.stage == "dataset":
+    evidence = version.evidence
+    if evidence.stage == "dataset":
+        content = read_batch(evidence, dataset_folder(installation.home, model.name, version.id))
         return parse_batch(content, model.batches, version.id[:12])
-    return pl.read_parquet(io.BytesIO(content))
+    file = {"validated_dataset": TABLE_FILE, "training_set": TRAINING_FILE}
+    return pl.read_parquet(io.BytesIO(_read(installation, evidence, file[evidence.stage])))
 
 
 def _profile(installation: Installation, version: Version) -> Profile | None:

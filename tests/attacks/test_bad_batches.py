@@ -51,7 +51,7 @@ TEXT: dict[str, tuple[bytes, str]] = {
     "missing column": (without("chol").encode(), "chol: column is missing"),
     "missing column, no names": (
         "\n".join(line.rsplit(",", 1)[0] for line in LINES).encode() + b"\n",
-        "303 of 303 rows have another number of columns than 14; the first, line 1, has 13 (missing column)",
+        "line 1: expected 14 columns, found 13",
     ),
     "wrong type": (edited(3, "age", "s3cret").encode(), "age: 1 of 303 rows are not numbers"),
     "not finite": (edited(3, "age", "1e400").encode(), "age: 1 of 303 rows are not numbers"),
@@ -65,20 +65,23 @@ TEXT: dict[str, tuple[bytes, str]] = {
         "\n".join([NAMES.replace("chol", "age"), *LINES]).encode() + b"\n",
         "two columns are named 'age'",
     ),
-    "empty": (b"", "empty file, expected CSV text"),
+    "empty": (b"", "empty file, expected Parquet, Arrow IPC, JSON lines or CSV"),
     "only empty lines": (b"\n\n\n", "found only empty lines"),
     "header only": (NAMES.encode() + b"\n", "no rows"),
     "truncated in a row": (GOOD.encode()[:9_000], "truncated, the last line has no end"),
     "truncated at a field": (GOOD.encode().rsplit(b",", 1)[0], "truncated, the last line has no end"),
-    "one line of 10 MB": (b"1," * 5_000_000 + b"\n", "a line of 10000000 bytes, at most 1048576 are read"),
-    "10 MB without an end": (b"s3cret" * 1_700_000, "a line of 10200000 bytes"),
+    "one line of 10 MB": (b"1," * 5_000_000 + b"\n", "a line of more than 1048576 bytes, at most that many are read"),
+    "10 MB without an end": (b"s3cret" * 1_700_000, "a line of more than 1048576 bytes"),
     "invalid UTF-8": (GOOD.encode() + b"\xff\xfe\n", f"found an invalid byte at position {len(GOOD)}"),
     "NUL byte": (GOOD.encode()[:500] + b"\x00" + GOOD.encode()[500:], "found a NUL byte at position 500"),
-    "Parquet with a CSV name": (parquet(), "expected CSV text, found Parquet"),
+    "Parquet without a column": (parquet(), "sex: column is missing"),
+    "Parquet, cut": (parquet()[:-20], "expected Parquet, it cannot be read"),
+    "JSON, not an object a line": (b'{"age": 63}\n[1]\n', "cannot be read to its end"),
+    "gzip": (b"\x1f\x8b" + GOOD.encode(), "expected Parquet, Arrow IPC, JSON lines or CSV, found gzip"),
     "open quote": (GOOD.encode() + b'"63,1\n', "found a quote that does not close"),
     "ragged": (
         (GOOD + "1,2,3\n").encode(),
-        "1 of 304 rows have another number of columns than 14; the first, line 304",
+        "line 304: expected 14 columns, found 3",
     ),
 }
 
@@ -222,10 +225,10 @@ def test_pandera_switched_off_in_the_environment_switches_nothing_off(tmp_path: 
 
 def test_the_table_of_the_readme_holds_for_the_four_hospitals() -> None:
     from secure_ml.contracts.checking import check
-    from secure_ml.contracts.reading import parse_batch
+    from secure_ml.contracts.reading import open_batch
 
     found = {
-        name: check(parse_batch(path.read_bytes(), model.batches, name), model)
+        name: check(open_batch(path.read_bytes(), model.batches, name), model)
         for name, path in model.batches.files.items()
     }
     assert found["cleveland"].accepted

@@ -86,7 +86,7 @@ TEXT: dict[str, tuple[bytes, str]] = {
     "JSON cut off": (b'{"a": 1, "b": 2}\n{"a": "s3cret\n', "expected one JSON object a line"),
     "JSON nested 100,000 deep": (
         b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n",
-        "expected one JSON object a line",
+        "a: 1 of 1 rows are not numbers",
     ),
     "JSON with a key twice": (b'{"a": 1, "a": 2, "b": 1}\n', "cannot be read to its end"),
     "JSON with 5,000 keys": (b"".join(b'{"k%d": 1}\n' % key for key in range(5_000)), "4097 columns, at most 4096"),

@@ -174,7 +174,7 @@ def test_the_manifest_of_one_models_inbox_proves_nothing_in_that_of_another(
         put_batch(installation.home.inbox / taker.name, "first", ROWS)
     inbox = installation.home.inbox / closed.name
     digest = sha256((inbox / "first.csv").read_bytes())
-    signed = sign_manifest(f"inbox.{closed.name}", {"first": digest}, installation.signer())
+    signed = sign_manifest(f"inbox.{closed.name}", {"first.csv": digest}, installation.signer())
     for taker in (closed, other):
         (installation.home.inbox / taker.name / "manifest.dsse.json").write_bytes(signed)
     assert dataset(installation, closed, "first").inputs["manifest"] == sha256(signed)

@@ -21,7 +21,7 @@ from secure_ml.signing.keys import Signer
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.validated_dataset import validated_dataset
 from tests.own_model import rows
-from tests.sources_support import GOOD, POISON, model_on
+from tests.sources_support import GOOD, POISON, model_on, parquet
 from tests.support import flip
 
 MARCH = rows(60, seed=4).encode()
@@ -67,15 +67,16 @@ def repository(tmp_path: Path) -> Path:
     folder = tmp_path / "repository"
     folder.mkdir()
     write_file(folder, "january.csv", GOOD)
+    write_file(folder, "may.parquet", parquet())
     write_folder(folder, "raw", {"march.csv": MARCH, "deep/april.csv": GOOD, "notes.txt": b"no batch"})
     return folder
 
 
 def test_files_and_folders_are_batches_and_go_through_both_gates(repository: Path, installation: Installation) -> None:
     source = DVC(repository, require_manifest=False)
-    assert source.names() == ["january", "raw.deep.april", "raw.march"]
+    assert source.names() == ["january", "may", "raw.deep.april", "raw.march"]
     model = model_on(sources={"lab": source})
-    for batch in ("lab.january", "lab.raw.march"):
+    for batch in ("lab.january", "lab.may", "lab.raw.march"):
         dataset(installation, model, batch)
         assert validated_dataset(installation, model, batch).facts["rows"] == 60
     assert source.fetch("raw.deep.april", max_bytes=1 << 20) == GOOD
@@ -101,7 +102,7 @@ def test_a_flipped_bit_in_the_cache_is_found(repository: Path) -> None:
 def test_md5_is_no_defence_against_who_writes_the_repository_and_the_manifest_is(
     repository: Path, installation: Installation, signer: Signer
 ) -> None:
-    manifest = sign_manifest("lab", {"january": sha256(GOOD)}, signer)
+    manifest = sign_manifest("lab", {"january.csv": sha256(GOOD)}, signer)
     (repository / MANIFEST_FILE).write_bytes(manifest)
     write_file(repository, "january.csv", POISON)
     dataset(installation, model_on(sources={"lab": DVC(repository, require_manifest=False)}), "lab.january")
@@ -173,13 +174,16 @@ def test_a_path_that_leaves_the_folder_is_no_batch(path: str, repository: Path) 
     write_file(repository, "other.csv", GOOD)
     text = (repository / "other.csv.dvc").read_text()
     (repository / "other.csv.dvc").write_text(text.replace("path: other.csv", f"path: {path}"))
-    assert DVC(repository).names() == ["january", "raw.deep.april", "raw.march"]
+    assert DVC(repository).names() == ["january", "may", "raw.deep.april", "raw.march"]
 
 
-def test_two_files_that_are_the_same_batch_are_refused(repository: Path) -> None:
+def test_two_files_that_are_the_same_batch_are_refused_and_stop_no_other(repository: Path) -> None:
     write_file(repository, "raw.march.csv", GOOD)
-    with pytest.raises(MalformedError, match=r"two files are batch raw\.march; rename one"):
-        DVC(repository).names()
+    source = DVC(repository)
+    assert source.names() == ["january", "may", "raw.deep.april", "raw.march"]
+    with pytest.raises(MalformedError, match=r"2 files are batch raw\.march; remove all but one"):
+        source.fetch("raw.march", max_bytes=1 << 20)
+    assert source.fetch("january", max_bytes=1 << 20) == GOOD
 
 
 def test_a_repository_of_dvc_2_hashed_text_with_unix_line_ends(tmp_path: Path) -> None:
@@ -211,11 +215,17 @@ def test_a_cache_elsewhere_is_named_and_a_folder_outside_of_any_repository_says_
 def test_a_repository_that_the_tool_itself_made_is_the_same(repository: Path, tmp_path: Path) -> None:
     real = tmp_path / "real"
     (real / "raw" / "deep").mkdir(parents=True)
-    files = {"january.csv": GOOD, "raw/march.csv": MARCH, "raw/deep/april.csv": GOOD, "raw/notes.txt": b"no batch"}
+    files = {
+        "january.csv": GOOD,
+        "may.parquet": parquet(),
+        "raw/march.csv": MARCH,
+        "raw/deep/april.csv": GOOD,
+        "raw/notes.txt": b"no batch",
+    }
     for name, content in files.items():
         (real / name).write_bytes(content)
     quiet = {**os.environ, "DVC_NO_ANALYTICS": "1"}
-    for command in (["init", "--quiet", "--no-scm"], ["add", "--quiet", "january.csv", "raw"]):
+    for command in (["init", "--quiet", "--no-scm"], ["add", "--quiet", "january.csv", "may.parquet", "raw"]):
         subprocess.run(["dvc", *command], cwd=real, check=True, env=quiet, capture_output=True)
     assert (real / "january.csv.dvc").read_text() == (repository / "january.csv.dvc").read_text()
     assert DVC(real).names() == DVC(repository).names()

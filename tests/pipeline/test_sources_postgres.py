@@ -95,7 +95,7 @@ def test_a_signed_manifest_lists_a_database_too(installation: Installation, sign
     model = model_on(sources={"shop": Postgres({"all": query}, manifest=path)})
     with pytest.raises(RejectedError, match="its source shop has no signed manifest"):
         dataset(installation, model, "shop.all")
-    path.write_bytes(sign_manifest("shop", {"all": sha256(fetched(query))}, signer))
+    path.write_bytes(sign_manifest("shop", {"all.csv": sha256(fetched(query))}, signer))
     dataset(installation, model, "shop.all")
 
 

@@ -52,7 +52,7 @@ def foreign(tmp_path: Path) -> Signer:
 
 
 def sign(folder: Path, signer: Signer, source: str = "sales") -> None:
-    batches = {path.stem: sha256(path.read_bytes()) for path in folder.glob("*.csv")}
+    batches = {path.name: sha256(path.read_bytes()) for path in folder.glob("*.csv")}
     (folder / MANIFEST_FILE).write_bytes(sign_manifest(source, batches, signer))
 
 

@@ -19,7 +19,7 @@ from secure_ml.installation import Installation
 from secure_ml.signing.keys import Signer
 from secure_ml.stages.dataset import batch_names, dataset
 from secure_ml.stages.validated_dataset import validated_dataset
-from tests.sources_support import AWS, GOOD, POISON, model_on, s3_client, s3_server
+from tests.sources_support import AWS, GOOD, POISON, model_on, parquet, s3_client, s3_server
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,7 @@ def server() -> Iterator[str]:
         client = s3_client(address)
         client.create_bucket(Bucket="sales")
         client.put_object(Bucket="sales", Key="2024/january.csv", Body=GOOD)
+        client.put_object(Bucket="sales", Key="2024/may.parquet", Body=parquet())
         client.put_object(Bucket="sales", Key="2024/large.csv", Body=b"x" * 2_000)
         client.put_object(Bucket="sales", Key="2024/notes.txt", Body=b"no batch")
         client.put_object(Bucket="sales", Key="2024/old/december.csv", Body=GOOD)
@@ -46,10 +47,13 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_batch_of_a_bucket_goes_through_both_gates(server: str, installation: Installation) -> None:
     source = S3("sales", "2024", endpoint=server, require_manifest=False)
     model = model_on(sources={"sales": source})
-    assert batch_names(model, installation.home) == ["sales.january", "sales.large"]
+    assert batch_names(model, installation.home) == ["sales.january", "sales.large", "sales.may"]
     taken = dataset(installation, model, "sales.january")
-    assert taken.facts["source"] == "s3://sales/2024/january.csv"
-    assert validated_dataset(installation, model, "sales.january").facts["rows"] == 60
+    assert taken.facts["source"] == "s3://sales/2024/january"
+    typed = dataset(installation, model, "sales.may")
+    assert typed.subjects["batch.parquet"] == sha256(parquet())
+    for batch in ("sales.january", "sales.may"):
+        assert validated_dataset(installation, model, batch).facts["rows"] == 60
     said = "".join(path.read_text() for path in installation.home.evidence.rglob("*.json"))
     assert not any(secret in said for secret in ("AKIAIOSFODNN7EXAMPLE", "s3cret"))
 
@@ -88,7 +92,7 @@ def test_a_poisoned_object_goes_through_without_the_control_and_is_quarantined_w
     guarded = model_on(sources={"sales": S3(**place)})
     with pytest.raises(RejectedError, match="its source sales has no signed manifest"):
         dataset(installation, guarded, "sales.january")
-    manifest = sign_manifest("sales", {"january": sha256(GOOD)}, signer)
+    manifest = sign_manifest("sales", {"january.csv": sha256(GOOD)}, signer)
     client.put_object(Bucket="sales", Key=f"2025/{MANIFEST_FILE}", Body=manifest)
     with pytest.raises(RejectedError, match="its digest is not in the source's signed manifest"):
         dataset(installation, guarded, "sales.january")
@@ -102,6 +106,9 @@ class Deceiver(BaseHTTPRequestHandler):
     asked = 0
 
     def do_HEAD(self) -> None:
+        if not self.path.endswith(".csv") and "refused" not in self.path:
+            self.send_error(404)
+            return
         type(self).asked += 1
         self._answer(b"")
 

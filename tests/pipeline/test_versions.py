@@ -260,7 +260,7 @@ def test_the_command_signs_a_manifest_that_the_source_is_held_against(
         dataset(installation, guarded, "first")
     code, said, err = run(environment, capsys, "sign-manifest", str(inbox), "--source", "inbox.heart_disease")
     assert code == 0
-    assert said["batches"] == {"first": sha256(GOOD)}
+    assert said["files"] == {"first.csv": sha256(GOOD)}
     assert said["key"] in err
     (taken,) = [dataset(installation, guarded, "first")]
     assert taken.inputs["manifest"] == sha256((inbox / "manifest.dsse.json").read_bytes())

@@ -17,7 +17,7 @@ from secure_ml.contracts.checking import check
 from secure_ml.contracts.checks import null_fraction_at_most, row_count_between
 from secure_ml.contracts.compiled import check_table
 from secure_ml.contracts.findings import Unjudged
-from secure_ml.contracts.reading import parse_batch
+from secure_ml.contracts.reading import open_batch
 from secure_ml.contracts.slicing import Slice
 from secure_ml.contracts.tables import open_table, table_of
 from secure_ml.errors import PreconditionError
@@ -159,7 +159,7 @@ def test_a_slice_of_the_contract_is_looked_at_where_a_model_is_validated() -> No
     model = find_model("heart_disease")
     schema = copy(model.schema)
     schema.metadata = {"secure_ml": {"slices": ("sex=1", "age=..10")}}
-    batch = parse_batch(model.batches.files["cleveland"].read_bytes(), model.batches, "cleveland")
+    batch = open_batch(model.batches.files["cleveland"].read_bytes(), model.batches, "cleveland")
     report = check(batch, replace(model, contract=schema))
     assert [(part.part, part.rows) for part in report.unjudged] == [("age=..10", 0)]
 

@@ -22,10 +22,12 @@ from tests.sources_support import COLUMNS, GOOD, model_on
 
 
 def test_a_local_folder_lists_what_is_named_like_a_batch(tmp_path: Path) -> None:
-    for name in ("january.csv", "2024.csv", ".hidden.csv", "a b.csv", "notes.txt", "manifest.dsse.json"):
+    named = ("january.csv", "2024.csv", "may.parquet", "may.1.arrow", "june.jsonl")
+    for name in (*named, ".hidden.csv", "a b.csv", "notes.txt", "manifest.dsse.json"):
         (tmp_path / name).write_text("x\n")
     source = LocalFolder(tmp_path)
-    assert source.names() == ["2024", "january"]
+    assert source.names() == ["2024", "january", "june", "may", "may.1"]
+    assert source.place("may") == str(tmp_path / "may.parquet")
     assert source.fetch("january", max_bytes=2) == b"x\n"
     assert source.place("january") == str(tmp_path / "january.csv")
 
@@ -48,7 +50,7 @@ def test_a_local_folder_hands_out_no_link_no_fifo_and_nothing_too_large(tmp_path
     for name, said in (("link", "found a link"), ("fifo", "found a FIFO"), ("large", "split the file")):
         with pytest.raises(MalformedError, match=said):
             source.fetch(name, max_bytes=100)
-    with pytest.raises(UnavailableError, match="no such file"):
+    with pytest.raises(UnavailableError, match="february: no such batch"):
         source.fetch("february", max_bytes=100)
     with pytest.raises(UnavailableError, match="cannot be listed"):
         LocalFolder(tmp_path / "gone").names()

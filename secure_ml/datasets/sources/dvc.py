@@ -1,8 +1,9 @@
 """Batches in a DVC repository, read from its `.dvc` files and its cache; the tool itself is not needed.
 
-`NAME.csv.dvc` is one batch, and a tracked folder gives one for each CSV file in it. Bytes come from the cache and are
-held against the MD5 that the `.dvc` file, or the folder's list, names: a defence against accidents. The defence
-against people is the signed manifest (SHA-256), `manifest.dsse.json` beside the `.dvc` files.
+`NAME.csv.dvc` is one batch (`.parquet`, `.arrow`, `.jsonl` likewise), and a tracked folder gives one for each such
+file. Bytes come from the cache and are held against the MD5 that the `.dvc` file, or the folder's list, names: a
+defence against accidents. The defence against people is the signed manifest (SHA-256), `manifest.dsse.json` beside the
+`.dvc` files.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from secure_ml.datasets.sources.names import MANIFEST_FILE, SUFFIX, batches_in, missing, read_manifest
+from secure_ml.datasets.sources.names import MANIFEST_FILE, batches_in, only, read_manifest
 from secure_ml.errors import MalformedError, UnavailableError
 from secure_ml.home import read_file
 
@@ -52,7 +53,7 @@ class DVC:
 
         Raises:
             UnavailableError: No such folder, or a tracked folder's list is not in the cache.
-            MalformedError: A `.dvc` file or a list is not one, or two files are the same batch.
+            MalformedError: A `.dvc` file or a list is not one.
         """
         return list(batches_in(self._tracked(), self.place()))
 
@@ -61,12 +62,10 @@ class DVC:
 
         Raises:
             UnavailableError: No such batch, or it is not in the cache.
-            MalformedError: Its bytes are not those that are tracked, or more than `max_bytes`.
+            MalformedError: Its bytes are not those that are tracked, or more than `max_bytes`, or two files are it.
         """
         tracked = self._tracked()
-        path = batches_in(tracked, self.place()).get(name)
-        if path is None:
-            raise missing(name, self.place())
+        path = only(batches_in(tracked, self.place()).get(name, []), name, self.place())
         return self._read(tracked[path], path, max_bytes)
 
     def fetch_manifest(self) -> bytes | None:
@@ -80,7 +79,7 @@ class DVC:
 
     def place(self, name: str | None = None) -> str:
         """Return where a batch lies, for people."""
-        return f"dvc {self.folder}" if name is None else f"dvc {self.folder}: {name}{SUFFIX}"
+        return f"dvc {self.folder}" if name is None else f"dvc {self.folder}: {name}"
 
     def _tracked(self) -> dict[str, _Object]:
         """Return each tracked file, as path to object."""

@@ -1,11 +1,12 @@
-"""Batches in a local folder: each `NAME.csv` is one."""
+"""Batches in a local folder: each `NAME.csv`, `.parquet`, `.arrow` or `.jsonl` is one."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from secure_ml.datasets.sources.names import BATCH_NAME, MANIFEST_FILE, SUFFIX, batches_in, missing, read_manifest
+from secure_ml.datasets.sources.names import BATCH_NAME, MANIFEST_FILE, batches_in, file_names, only, read_manifest
 from secure_ml.errors import UnavailableError
 from secure_ml.home import read_file
 
@@ -14,7 +15,7 @@ __all__ = ["LocalFolder"]
 
 @dataclass(frozen=True, slots=True)
 class LocalFolder:
-    """A flat folder of CSV files, and `manifest.dsse.json` beside them.
+    """A flat folder of batches, and `manifest.dsse.json` beside them.
 
     Attributes:
         path: The folder.
@@ -29,7 +30,7 @@ class LocalFolder:
 
         Raises:
             UnavailableError: No such folder.
-            MalformedError: Two files are the same batch.
+            MalformedError: Too many batches.
         """
         try:
             paths = [entry.name for entry in self.path.iterdir()]
@@ -42,11 +43,9 @@ class LocalFolder:
 
         Raises:
             UnavailableError: No such batch, or it cannot be read.
-            MalformedError: Not a regular file, or larger than `max_bytes`.
+            MalformedError: Not a regular file, larger than `max_bytes`, or two files are this batch.
         """
-        if not BATCH_NAME.fullmatch(name):
-            raise missing(name, self.place())
-        return read_file(self.path / f"{name}{SUFFIX}", max_bytes=max_bytes)
+        return read_file(self.path / only(self.files(name), name, self.place()), max_bytes=max_bytes)
 
     def fetch_manifest(self) -> bytes | None:
         """Read the signed manifest, None where there is none.
@@ -59,4 +58,11 @@ class LocalFolder:
 
     def place(self, name: str | None = None) -> str:
         """Return where a batch lies, for people."""
-        return str(self.path if name is None else self.path / f"{name}{SUFFIX}")
+        found = self.files(name) if name is not None else []
+        return str(self.path / found[0] if found else self.path)
+
+    def files(self, name: str) -> list[str]:
+        """Return the files that are named like a batch: one, where all is well."""
+        if not BATCH_NAME.fullmatch(name):
+            return []
+        return [file for file in file_names(name) if os.path.lexists(self.path / file)]

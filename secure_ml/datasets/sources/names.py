@@ -3,41 +3,71 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from secure_ml.errors import MalformedError, UnavailableError
 from secure_ml.home import read_file
 
-__all__ = ["BATCH_NAME", "MANIFEST_FILE", "MAX_MANIFEST_BYTES", "SUFFIX", "batches_in", "missing", "read_manifest"]
+__all__ = [
+    "BATCH_NAME",
+    "MANIFEST_FILE",
+    "MAX_MANIFEST_BYTES",
+    "SUFFIXES",
+    "batches_in",
+    "file_names",
+    "missing",
+    "only",
+    "read_manifest",
+]
 
 BATCH_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 MANIFEST_FILE = "manifest.dsse.json"
 """The signed manifest of a folder, store or repository, beside what it lists."""
 MAX_MANIFEST_BYTES = 16 << 20
-SUFFIX = ".csv"
+SUFFIXES = (".csv", ".parquet", ".arrow", ".jsonl")
+"""How the name of a batch's file ends; its content alone says what it is."""
 _MAX_NAMES = 100_000
 
 
-def batches_in(paths: Iterable[str], where: str) -> dict[str, str]:
+def batches_in(paths: Iterable[str], where: str) -> dict[str, list[str]]:
     """Return batch name to path, sorted by name; a file whose name is not one of a batch is left alone.
 
-    `january.csv` is batch `january`, `2024/january.csv` is batch `2024.january`.
+    `january.csv` is batch `january`, `2024/january.parquet` is batch `2024.january`. Where several files are named like
+    one batch it has several paths, and `only` refuses that batch.
 
     Raises:
-        MalformedError: Two files make the same batch name, or there are too many.
+        MalformedError: There are too many.
     """
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for path in paths:
-        name = path.removesuffix(SUFFIX).replace("/", ".")
-        if not path.endswith(SUFFIX) or not BATCH_NAME.fullmatch(name):
+        suffix = next((suffix for suffix in SUFFIXES if path.endswith(suffix)), None)
+        name = path.removesuffix(suffix or "").replace("/", ".")
+        if suffix is None or not BATCH_NAME.fullmatch(name):
             continue
-        if name in found:
-            raise MalformedError(f"{where}: two files are batch {name}; rename one")
-        if len(found) == _MAX_NAMES:
+        found.setdefault(name, []).append(path)
+        if len(found) > _MAX_NAMES:
             raise MalformedError(f"{where}: more than {_MAX_NAMES} batches; name a smaller part of it")
-        found[name] = path
     return dict(sorted(found.items()))
+
+
+def only(paths: Sequence[str], name: str, where: str) -> str:
+    """Return the one path of a batch.
+
+    Raises:
+        UnavailableError: There is none.
+        MalformedError: There are several.
+    """
+    if not paths:
+        raise missing(name, where)
+    if len(paths) > 1:
+        raise MalformedError(f"{where}: {len(paths)} files are batch {name}; remove all but one")
+    return paths[0]
+
+
+def file_names(name: str) -> list[str]:
+    """Return what the file of a batch may be called."""
+    return [f"{name}{suffix}" for suffix in SUFFIXES]
 
 
 def missing(name: str, where: str) -> UnavailableError:

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from secure_ml.datasets.sources.names import BATCH_NAME, MANIFEST_FILE, MAX_MANIFEST_BYTES, SUFFIX, batches_in, missing
+from secure_ml.datasets.sources.names import (
+    BATCH_NAME,
+    MANIFEST_FILE,
+    MAX_MANIFEST_BYTES,
+    batches_in,
+    file_names,
+    missing,
+    only,
+)
 from secure_ml.errors import MalformedError, PreconditionError, UnavailableError
 
 __all__ = ["S3"]
@@ -23,7 +31,7 @@ _CODE = re.compile(r"AWS Error ([A-Z_]{1,60})")
 
 @dataclass(frozen=True, slots=True)
 class S3:
-    """The objects `PREFIX/NAME.csv` of a bucket, and `PREFIX/manifest.dsse.json` beside them.
+    """The objects `PREFIX/NAME.csv` of a bucket (`.parquet`, `.arrow`, `.jsonl`), and `PREFIX/manifest.dsse.json`.
 
     Attributes:
         bucket: The bucket's name.
@@ -55,7 +63,7 @@ class S3:
 
         Raises:
             UnavailableError: The store does not answer, or refuses.
-            MalformedError: Two objects are the same batch.
+            MalformedError: Too many batches.
         """
         from pyarrow.fs import FileSelector, FileType
 
@@ -71,11 +79,9 @@ class S3:
 
         Raises:
             UnavailableError: No such batch, the store does not answer or refuses, or the object changed meanwhile.
-            MalformedError: Larger than `max_bytes`.
+            MalformedError: Larger than `max_bytes`, or two objects are this batch.
         """
-        if not BATCH_NAME.fullmatch(name):
-            raise missing(name, self.place())
-        content = self._read(f"{name}{SUFFIX}", max_bytes)
+        content = self._read(only(self._objects(name), name, self.place()), max_bytes)
         if content is None:
             raise missing(name, self.place())
         return content
@@ -91,7 +97,19 @@ class S3:
 
     def place(self, name: str | None = None) -> str:
         """Return where a batch lies, for people."""
-        return f"s3://{self._path('' if name is None else f'{name}{SUFFIX}')}"
+        return f"s3://{self._path('' if name is None else name)}"
+
+    def _objects(self, name: str) -> list[str]:
+        store, found = self._store(), list[str]()
+        for file in file_names(name) if BATCH_NAME.fullmatch(name) else []:
+            try:
+                store.open_input_file(self._path(file)).close()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise _unavailable(f"s3://{self._path(file)}", error) from None
+            found.append(file)
+        return found
 
     def _path(self, name: str) -> str:
         prefix = self.prefix.strip("/")
