@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,12 +14,16 @@ from secure_ml.commands.reading import add_reading, reading_of
 from secure_ml.commands.saying import ACCEPTED, REJECTED, AddCommand, say
 
 if TYPE_CHECKING:
+    import ibis
+
     from secure_ml.contracts.findings import Report
+    from secure_ml.contracts.policy import Policy
     from secure_ml.contracts.profile import Profile
 
 __all__ = ["add"]
 
 _FEW = 5
+_SCREENED_ROWS = 1_000_000
 
 
 def add(command: AddCommand) -> None:
@@ -52,6 +57,18 @@ def add(command: AddCommand) -> None:
         default=[],
         help="look at each value's rows too, or at those of one value or range; repeatable",
     )
+    validate.add_argument(
+        "--policy",
+        choices=["production", "experiment"],
+        help="experiment warns where production blocks (default: SECURE_ML_POLICY, or production)",
+    )
+    validate.add_argument(
+        "--personal-data",
+        choices=["warn", "block", "off"],
+        default="warn",
+        help="what to do about e-mail addresses, phone and card numbers, IBANs and national ids in a column that the "
+        "contract does not call personal; warn looks at the first million rows, block at all (default: warn)",
+    )
     add_reading(validate)
     validate.add_argument("--junit", metavar="FILE", type=Path, help="write the findings as JUnit XML too")
     validate.add_argument("--sarif", metavar="FILE", type=Path, help="write the findings as SARIF 2.1.0 too")
@@ -70,11 +87,13 @@ def _import() -> None:
 
 
 def _validate(chosen: argparse.Namespace) -> int:
+    _policy(chosen)  # a misspelt one is said before anything is read
     _import()
     name, report = _report(chosen)
     blocking = sum(finding.tier == "block" for finding in report.findings)
     warnings = len(report.findings) - blocking
     verdict = "accepted" if report.accepted else "rejected"
+    under = " under policy experiment" if _policy(chosen) == "experiment" else ""
     if chosen.junit or chosen.sarif:
         from secure_ml.contracts.build_reports import render_junit, render_sarif
 
@@ -87,6 +106,7 @@ def _validate(chosen: argparse.Namespace) -> int:
         {
             "ok": report.accepted,
             "contract": name,
+            "policy": _policy(chosen),
             "rows": report.rows,
             "findings": [asdict(finding) for finding in report.findings],
             "fallbacks": [asdict(fallback) for fallback in report.fallbacks],
@@ -95,7 +115,7 @@ def _validate(chosen: argparse.Namespace) -> int:
         [f"{finding.tier}: {finding.sentence} [{finding.code}]" for finding in report.findings]
         + [f"not compiled: {item.column or 'table'}: {item.rule}: {item.why}" for item in report.fallbacks]
         + _unjudged(report),
-        f"{chosen.file.name}: {verdict}: {report.rows} rows, {blocking} blocking findings, {warnings} warnings",
+        f"{chosen.file.name}: {verdict}{under}: {report.rows} rows, {blocking} blocking findings, {warnings} warnings",
     )
     return ACCEPTED if report.accepted else REJECTED
 
@@ -117,7 +137,7 @@ def _report(chosen: argparse.Namespace) -> tuple[str, Report]:
     if chosen.contract.endswith(".py"):
         return _of_file(chosen)
     from secure_ml.contracts.checking import check
-    from secure_ml.contracts.personal import with_personal
+    from secure_ml.contracts.policy import under_policy
     from secure_ml.contracts.reading import open_batch
     from secure_ml.errors import PreconditionError
     from secure_ml.home import read_file
@@ -133,23 +153,41 @@ def _report(chosen: argparse.Namespace) -> tuple[str, Report]:
     reading = {"columns": model.batches.columns, "null": model.batches.null}
     beside = _references(chosen, model.schema, reading)
     report = check(table, model, environment=chosen.environment, slices=chosen.slice, **beside)
-    return model.name, with_personal(report, model.schema)
+    return model.name, under_policy(_screened(chosen, report, model.schema), _policy(chosen), model.label)
 
 
 def _of_file(chosen: argparse.Namespace) -> tuple[str, Report]:
     from secure_ml.contracts.compiled import check_table
     from secure_ml.contracts.loading import load_contract
+    from secure_ml.contracts.policy import table_under_policy
     from secure_ml.contracts.tables import open_table
 
     contract = load_contract(Path(chosen.contract))
     reading = reading_of(chosen)
     table = open_table(chosen.file, **reading)
-    if not (chosen.previous or chosen.training or chosen.slice):
-        return contract.name, check_table(table, contract, environment=chosen.environment)
-    from secure_ml.contracts.anomalies import find_anomalies
+    if chosen.previous or chosen.training or chosen.slice:
+        from secure_ml.contracts.anomalies import find_anomalies
 
-    beside = _references(chosen, contract, reading)
-    return contract.name, find_anomalies(table, contract, environment=chosen.environment, slices=chosen.slice, **beside)
+        beside = _references(chosen, contract, reading)
+        report = find_anomalies(table, contract, environment=chosen.environment, slices=chosen.slice, **beside)
+    else:
+        report = check_table(table, contract, environment=chosen.environment)
+    return contract.name, table_under_policy(_screened(chosen, report, contract.schema, table), _policy(chosen))
+
+
+def _screened(chosen: argparse.Namespace, report: Report, schema: Any, table: ibis.Table | None = None) -> Report:
+    if chosen.personal_data == "off":
+        return report
+    from secure_ml.contracts.personal import with_personal
+
+    blocks = chosen.personal_data == "block"  # what may pass is not worth more time than the contract itself
+    return with_personal(report, schema, table, tier=chosen.personal_data, most_rows=None if blocks else _SCREENED_ROWS)
+
+
+def _policy(chosen: argparse.Namespace) -> Policy:
+    from secure_ml.contracts.policy import parse_policy
+
+    return parse_policy(chosen.policy or os.environ.get("SECURE_ML_POLICY", ""))
 
 
 def _references(chosen: argparse.Namespace, contract: Any, reading: Mapping[str, Any]) -> dict[str, Profile]:

@@ -10,13 +10,14 @@ What no policy lets pass: a table that could not be typed, and a missing label; 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
 from secure_ml.contracts.findings import Finding, Report
 from secure_ml.errors import PreconditionError, RejectedError
 
-__all__ = ["Policy", "parse_policy", "require_production", "under_policy"]
+__all__ = ["Policy", "parse_policy", "require_production", "table_under_policy", "under_policy"]
 
 Policy = Literal["experiment", "production"]
 
@@ -36,16 +37,25 @@ def parse_policy(text: str) -> Policy:
 
 
 def under_policy(report: Report, policy: Policy, label: str) -> Report:
-    """Return the report as `policy` takes it.
+    """Return the report of a batch of a model as `policy` takes it.
 
     Under `experiment` a blocking finding becomes a warning, whose sentence says that it blocks in production.
     """
     if policy == "production" or report.frame is None:
         return report
     unlabelled = report.frame[label].null_count() > 0
+    return _relaxed(report, lambda finding: finding.column == label and unlabelled)
 
+
+def table_under_policy(report: Report, policy: Policy) -> Report:
+    """Return the report of a table whose contract names no label as `policy` takes it; see `under_policy`."""
+    untyped = any(finding.code in ("missing_column", "wrong_type") for finding in report.findings)
+    return report if policy == "production" or untyped else _relaxed(report, lambda _: False)
+
+
+def _relaxed(report: Report, refused: Callable[[Finding], bool]) -> Report:
     def relaxed(finding: Finding) -> Finding:
-        if finding.tier == "warn" or (finding.column == label and unlabelled):
+        if finding.tier == "warn" or refused(finding):
             return finding
         return replace(finding, tier="warn", sentence=f"{finding.sentence} (blocks in production)")
 

@@ -170,7 +170,8 @@ def _model(key: tuple[str, str, str], line: Sequence[Validation], several: bool)
     newest = current(line)
     shown = line[-_TREND:]
     label = f"share of rows that broke the worst rule, the newest {len(shown)} validations, oldest first"
-    older = [item for item in reversed(line) if item not in newest][:_MOST_SHOWN]
+    shown_above = {item.evidence.cause for item in newest}
+    older = [item for item in reversed(line) if item.evidence.cause not in shown_above][:_MOST_SHOWN]
     parts: list[Markup] = [
         element(
             "div",

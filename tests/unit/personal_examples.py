@@ -9,7 +9,7 @@ import hashlib
 import random
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -85,17 +85,39 @@ def national_id(draw: Draw) -> str:
         "ca.sin": lambda: f"{draw.randint(1, 7)}{digits(draw, 2)} {digits(draw, 3)} {digits(draw, 3)}",
         "ch.ssn": lambda: f"756.{digits(draw, 4)}.{digits(draw, 4)}.{digits(draw, 2)}",
         "cn.ric": lambda: f"110105{19}{year}{month}{day}{digits(draw, 3)}{draw.choice('0123456789X')}",
+        "de.idnr": lambda: f"{digits(draw, 2)} {digits(draw, 3)} {digits(draw, 3)} {digits(draw, 3)}",
         "es.dni": lambda: f"{digits(draw, 8)}{capital()}",
+        "es.nie": lambda: f"{draw.choice('XYZ')}{digits(draw, 7)}{capital()}",
         "fi.hetu": lambda: f"{day}{month}{year}-{digits(draw, 3)}{draw.choice('0123456789ABCDEFHJK')}",
         "fr.nir": lambda: f"1 {year} {month} 75 {digits(draw, 3)} {digits(draw, 3)} {digits(draw, 2)}",
         "gb.nhs": lambda: f"{digits(draw, 3)} {digits(draw, 3)} {digits(draw, 4)}",
+        "in_.aadhaar": lambda: f"{draw.randint(2, 9)}{digits(draw, 3)} {digits(draw, 4)} {digits(draw, 4)}",
         "it.codicefiscale": lambda: f"{''.join(capital() for _ in range(6))}{year}A{day}H501{capital()}",
+        "kr.rrn": lambda: f"{year}{month}{day}-{draw.randint(1, 4)}{digits(draw, 6)}",
+        "mx.curp": lambda: (
+            f"{draw.choice('BCD')}A{capital()}{capital()}{year}{month}{day}H{draw.choice(['DF', 'JC', 'NL'])}"
+            f"{''.join(draw.choice('BCDFGLMN') for _ in range(3))}0{digits(draw, 1)}"
+        ),
         "se.personnummer": lambda: f"{year}{month}{day}-{digits(draw, 4)}",
         "us.ssn": lambda: f"{digits(draw, 3)}-{digits(draw, 2)}-{digits(draw, 4)}",
     }
-    name = draw.choice(sorted(forms))
+    return valid(draw.choice(sorted(forms)), forms)
+
+
+def valid(name: str, forms: Mapping[str, Callable[[], str]]) -> str:
     is_valid = import_module(f"stdnum.{name}").is_valid
     return next(text for text in iter(forms[name], "") if is_valid(text))
+
+
+def bare_national_id(draw: Draw) -> str:
+    """Return one that is written in digits alone: the Netherlands, Poland, South Africa."""
+    born = f"{draw.randint(50, 99)}{draw.randint(1, 12):02}{draw.randint(1, 28):02}"
+    forms: dict[str, Callable[[], str]] = {
+        "nl.bsn": lambda: digits(draw, 9),
+        "pl.pesel": lambda: f"{born}{digits(draw, 5)}",
+        "za.idnr": lambda: f"{born}{digits(draw, 4)}08{digits(draw, 1)}",
+    }
+    return valid(draw.choice(sorted(forms)), forms)
 
 
 LOOK_ALIKES: dict[str, Callable[[Draw], str]] = {
@@ -135,7 +157,8 @@ CASES = (
     Case("phone, as written in US, GB, DE", "phone", lambda draw: phone(draw, FORMATS.NATIONAL, REGIONS), REGIONS),
     Case("payment card", "card", card),
     Case("IBAN", "iban", account),
-    Case("national id, twelve countries", "national_id", national_id),
+    Case("national id with letters or marks, sixteen countries", "national_id", national_id),
+    Case("national id in digits alone, three countries", "national_id", bare_national_id),
 )
 
 
@@ -147,6 +170,13 @@ class Figures:
     worst: str
     mixed_recall: float
     mixed_precision: float
+
+
+def examples(case: Case) -> list[str]:
+    """Return cells that hold such data, and as many of each look-alike."""
+    draw = random.Random(1)
+    true = [draw.choice(SENTENCES).format(case.draw(draw)) for _ in range(TRUE_ROWS)]
+    return true + [make(draw) for make in LOOK_ALIKES.values() for _ in range(TRUE_ROWS // 10)]
 
 
 @cache

@@ -56,6 +56,63 @@ def test_validate_says_drift_and_skew_and_takes_slices(files: Path, capsys: pyte
     assert run(capsys, *given, "--slice", "nothing")[0] == 2
 
 
+NOTES = """
+import pandera.polars as pa
+import polars as pl
+
+schema = pa.DataFrameSchema({
+    "note": pa.Column(pl.String),
+    "mail": pa.Column(pl.String, metadata={"secure_ml": {"personal": True}}),
+    "n": pa.Column(pl.Int64, pa.Check.ge(0)),
+})
+"""
+
+
+def test_validate_warns_of_personal_data_in_a_file_or_refuses_it_and_shows_no_value(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.py").write_text(NOTES)
+    frame = pl.DataFrame({"note": ["ana@example.com", "fine"], "mail": ["bob@example.com"] * 2, "n": [1, 2]})
+    frame.write_csv(tmp_path / "notes.csv")
+    frame.write_parquet(tmp_path / "notes.parquet")
+    sentence = "note: 1 of 2 rows hold an e-mail address [personal]\n"
+    for file in ("notes.csv", "notes.parquet"):
+        given = ("validate", tmp_path / "notes.py", tmp_path / file)
+        assert run(capsys, *given, "--personal-data", "off") == (0, "")
+        assert run(capsys, *given) == (0, f"warn: {sentence}")
+        assert run(capsys, *given, "--personal-data", "block") == (1, f"block: {sentence}")
+        _, document = run(capsys, *given, "--json")
+        assert "example.com" not in document
+
+
+def test_validate_asks_the_policy_as_the_main_job_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes.py").write_text(NOTES)
+    frame = pl.DataFrame({"note": ["a", "b"], "mail": ["c", "d"], "n": [-1, 2]})
+    frame.write_parquet(tmp_path / "notes.parquet")
+    given = ("validate", tmp_path / "notes.py", tmp_path / "notes.parquet")
+    blocked = (1, "block: n: 1 of 2 rows below 0 [out_of_range]\n")
+    warned = (0, "warn: n: 1 of 2 rows below 0 (blocks in production) [out_of_range]\n")
+    assert run(capsys, *given) == blocked
+    assert run(capsys, *given, "--policy", "experiment") == warned
+    monkeypatch.setenv("SECURE_ML_POLICY", "experiment")
+    assert run(capsys, *given) == warned
+    assert run(capsys, *given, "--policy", "production") == blocked
+    frame.select("note", "mail", n=pl.lit("text")).write_parquet(tmp_path / "notes.parquet")
+    assert run(capsys, *given)[0] == 1, "no policy lets pass what cannot be typed"
+    monkeypatch.setenv("SECURE_ML_POLICY", "prod")
+    assert run(capsys, *given)[0] == 2
+
+
+def test_validate_of_a_model_takes_the_policy_too(capsys: pytest.CaptureFixture[str]) -> None:
+    data = Path(__file__).parents[2] / "secure_ml/models/heart_disease_data/processed.switzerland.data"
+    assert run(capsys, "validate", "heart_disease", data)[0] == 1
+    code, out = run(capsys, "validate", "heart_disease", data, "--policy", "experiment")
+    assert code == 0
+    assert "warn: chol: 123 of 123 rows below 50 (blocks in production)" in out
+
+
 def test_validate_says_many_small_slices_in_one_line(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pl.DataFrame({"kind": ["Cash"] * 7, "n": range(7)}).write_parquet(files / "small.parquet")
     (files / "loose.py").write_text(CONTRACT)

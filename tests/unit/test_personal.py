@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import pandera.pandas
@@ -19,16 +19,17 @@ from secure_ml.contracts.personal import (
     known_personal,
     no_personal_data,
     personal_rows,
-    screen_personal,
+    screen_table,
     with_personal,
 )
-from secure_ml.contracts.tables import open_table
+from secure_ml.contracts.personal_forms import NATIONAL_IDS
+from secure_ml.contracts.tables import open_table, table_of
 from secure_ml.errors import PreconditionError
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model as heart_disease
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.validated_dataset import validated_dataset
-from tests.unit.personal_examples import BEGIN, CASES, DOCUMENT, END, Case, measure, render
+from tests.unit.personal_examples import BEGIN, CASES, DOCUMENT, END, Case, examples, measure, render
 
 CARD = "4111 1111 1111 1111"  # the networks' own test number
 
@@ -49,6 +50,11 @@ def test_recall_and_precision_on_made_up_examples(case: Case) -> None:
 def test_the_documented_figures_are_the_measured_ones() -> None:
     table = DOCUMENT.read_text().partition(BEGIN)[2].partition(END)[0]
     assert table == render([measure(case) for case in CASES])
+
+
+def test_the_documents_say_of_how_many_countries_ids_are_known() -> None:
+    countries = {name.split(".")[0] for name in NATIONAL_IDS}
+    assert f"national ids of {len(countries)} countries" in DOCUMENT.read_text().replace("\n", " ")
 
 
 @pytest.mark.parametrize(
@@ -188,7 +194,7 @@ def test_the_screen_names_column_kind_and_count_and_no_value() -> None:
             "mail": pa.Column(pl.String, metadata={"secure_ml": {"personal": True}}),
         }
     )
-    found = screen_personal(frame, known=known_personal(schema))
+    found = screen_table(table_of(frame), known=known_personal(schema))
     assert [(item.sentence, item.tier, item.code) for item in found] == [
         ("note: 2 of 3 rows hold an e-mail address", "warn", "personal"),
         ("paid: 2 of 3 rows hold a payment card number", "warn", "personal"),
@@ -197,6 +203,39 @@ def test_the_screen_names_column_kind_and_count_and_no_value() -> None:
     assert "example.com" not in said
     assert "4111" not in said
     assert known_personal(contract()) == {"note"}
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.regions], ids=lambda case: case.title)
+def test_the_screen_of_a_table_finds_what_the_checks_of_a_column_find(case: Case) -> None:
+    texts = examples(case)
+    frame = pl.DataFrame({"note": texts})
+    counts = {item.rule: item.failed for item in screen_table(table_of(frame))}
+    kinds = get_args(personal.PersonalKind)
+    expected = {f"no_personal_data({kind})": sum(rows(texts, kind)) for kind in kinds}
+    assert counts == {rule: count for rule, count in expected.items() if count}
+    assert counts[f"no_personal_data({case.kind})"] >= 180
+
+
+def test_the_screen_says_where_it_looked_at_a_part_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = table_of(pl.DataFrame({"mail": [f"user{index}@example.com" for index in range(1000)]}))
+    assert [item.sentence for item in screen_table(table, most_rows=300)] == [
+        "mail: 300 of the first 300 rows hold an e-mail address"
+    ]
+    monkeypatch.setattr(personal, "MAX_CANDIDATES", 100)
+    assert [item.sentence for item in screen_table(table, tier="block")] == [
+        "mail: at least 100 of 1000 rows hold an e-mail address"
+    ]
+
+
+def test_the_screen_of_a_table_looks_at_numbers_and_at_columns_of_any_name() -> None:
+    numbers = [4111111111111111, 5555555555554444, None, 12]
+    floats = [4111111111111111.0, float("nan"), float("inf"), -1e300]
+    frame = pl.DataFrame({'"; drop table batch; --': numbers, "x": floats, "l": [[1]] * 4, "b": [True] * 4})
+    assert [(item.column, item.failed) for item in screen_table(table_of(frame))] == [
+        ('"; drop table batch; --', 2),
+        ("x", 1),
+    ]
+    assert screen_table(table_of(frame.clear())) == ()
 
 
 def test_the_data_gate_warns_of_personal_data_in_a_column_that_is_not_meant_to_hold_any(
