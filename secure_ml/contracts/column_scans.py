@@ -8,6 +8,7 @@ hash occurs at least as often as each of its texts, so the error holds even for 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ from secure_ml.contracts.sketches import (
     hash_text,
     heaviest,
     merge_points,
+    repeated_of,
     runs_of,
     thin,
 )
@@ -51,7 +53,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ColumnScan"]
 
-_LOOKED_AT = 4 * EXACT_VALUES
+_LOOKED_AT = 2 * EXACT_VALUES
+_MERGED = 4
+"""How many sketches are merged at once."""
 _BEGIN = np.uint64(48)
 _FOREVER = (1 << 63) - 1
 _SPACES = np.isin(np.arange(256), list(b" \t\n\v\f\r"))
@@ -105,17 +109,13 @@ class ColumnScan:
             array = array.storage
         if pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
-        values = array.drop_null() if array.null_count else array
-        found = replace(self._empty, count=len(values), missing=array.null_count)
-        if len(values):
-            if found.kind == "text":
-                found = self._add_text(found, values)
-            elif found.kind != "other":
-                numbers = _numbers(values)
-                numbers.sort()
-                found = self._add_numbers(found, numbers)
-            else:
-                found = replace(found, lengths=_lengths(values))
+        found = replace(self._empty, count=len(array) - array.null_count, missing=array.null_count)
+        if found.count and found.kind == "text":
+            found = self._add_text(found, array.drop_null())
+        elif found.count and found.kind != "other":
+            found = self._add_numbers(found, _ordered(array))
+        elif found.count:
+            found = replace(found, lengths=_lengths(array.drop_null()))
         self._column = merge_counts(self._column, found)
 
     def profile(self, size: Size) -> ColumnProfile:
@@ -125,11 +125,7 @@ class ColumnScan:
             return column
         sketch: QuantileSketch | None = None
         if column.kind != "text":
-            points = [part for _, part in self._points]
-            whole = points.pop()
-            while points:
-                whole = merge_points(points.pop(), whole, SCANNED.points)
-            sketch = sketch_of(whole)
+            sketch = sketch_of(merge_points([part for _, part in self._points], SCANNED.points))
         return shrink(replace(column, sketch=sketch, registers=self._registers.render()), size)
 
     def _add_numbers(self, found: ColumnProfile, ordered: Numbers) -> ColumnProfile:
@@ -143,17 +139,19 @@ class ColumnScan:
         ordered = ordered[start:end]
         if not len(ordered):
             return found
-        values, counts = runs_of(ordered)
-        zero = int(np.searchsorted(values, values.dtype.type(0)))
-        self._registers.add_numbers(values)
-        self._push(Points(values, counts, 0) if len(values) <= SCANNED.points else thin(ordered, SCANNED.points))
-        places, error = heaviest(counts, SCANNED.values)
-        self._count(values[places].tolist(), counts[places].tolist(), error)
-        return replace(
-            found,
-            zeros=int(counts[zero]) if zero < len(values) and values[zero] == 0 else 0,
-            moments=moments_of(ordered),
-        )
+        if np.count_nonzero(ordered[1:] != ordered[:-1]) < SCANNED.points:
+            values, counts = runs_of(ordered)
+            points, error = Points(values, counts, 0), 0
+            self._registers.add_numbers(values)
+        else:
+            values, counts = repeated_of(ordered)
+            points, error = thin(ordered, SCANNED.points), 1
+            self._registers.add_numbers(ordered)
+        self._push(points)
+        places, left_out = heaviest(counts, SCANNED.values)
+        self._count(values[places].tolist(), counts[places].tolist(), max(error, left_out))
+        up_to_zero, below_zero, _ = _ends(ordered, 0, 0)
+        return replace(found, zeros=up_to_zero - below_zero, moments=moments_of(ordered))
 
     def _add_text(self, found: ColumnProfile, texts: pa.Array) -> ColumnProfile:
         import pyarrow as pa
@@ -198,19 +196,21 @@ class ColumnScan:
             self._counts, self._error = dict(zip(tally.values, tally.counts, strict=True)), tally.error
 
     def _push(self, points: Points) -> None:
-        """Merge points two by two, as in a merge sort, so that errors grow with the logarithm of the arrays."""
-        level = 0
-        while self._points and self._points[-1][0] == level:
-            points, level = merge_points(self._points.pop()[1], points, SCANNED.points), level + 1
-        self._points.append((level, points))
+        """Merge a few sketches at once, and such merged ones again, so that errors grow with a logarithm."""
+        level, held = 0, self._points
+        held.append((level, points))
+        while len(held) >= _MERGED and held[-_MERGED][0] == level:
+            merged = merge_points([part for _, part in held[-_MERGED:]], SCANNED.points)
+            level += 1
+            held[-_MERGED:] = [(level, merged)]
 
 
 def _ends(ordered: Numbers, least: float, most: float) -> tuple[int, int, int]:
     """Return how many numbers are no larger than `least`, smaller than `most`, and no larger than `most`."""
     return (
-        int(np.searchsorted(ordered, least, "right")),
-        int(np.searchsorted(ordered, most, "left")),
-        int(np.searchsorted(ordered, most, "right")),
+        int(np.searchsorted(ordered, ordered.dtype.type(least), "right")),
+        int(np.searchsorted(ordered, ordered.dtype.type(most), "left")),
+        int(np.searchsorted(ordered, ordered.dtype.type(most), "right")),
     )
 
 
@@ -218,15 +218,15 @@ def _of_frequent_hashes(texts: pa.Array, hashes: NDArray[np.uint64]) -> tuple[pa
     """Count the texts of the most frequent hashes, exactly; no other text occurs more often than the third says."""
     import pyarrow as pa
 
-    different, times = runs_of(np.sort(hashes))
-    places, error = heaviest(times, SCANNED.values)
-    frequent = different[places]
+    repeated, times = repeated_of(np.sort(hashes))
+    places, left_out = heaviest(times, SCANNED.values)
+    frequent = repeated[places]
     if len(frequent):
         begins = np.zeros(1 << 16, dtype=np.bool_)
         begins[frequent >> _BEGIN] = True
         rows = np.flatnonzero(begins.take((hashes >> _BEGIN).view(np.int64)))
         texts = texts.take(pa.array(rows[np.isin(hashes[rows], frequent)]))
-    return *_value_counts(texts if len(frequent) else texts[:0]), error
+    return *_value_counts(texts if len(frequent) else texts[:0]), max(1, left_out)
 
 
 def _value_counts(texts: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
@@ -282,25 +282,40 @@ def _kind(dtype: pa.DataType) -> Kind:
     return "other"
 
 
-def _numbers(values: pa.Array) -> Any:
-    """Return numbers as doubles or 64-bit integers, times in microseconds; what does not fit is the largest.
+def _ordered(values: pa.Array) -> Numbers:
+    """Return numbers as doubles or 64-bit integers, times in microseconds, ascending and without nulls.
 
-    It is an array of its own, and zero has no sign.
+    Zero has no sign; a time that does not fit is the largest or smallest number.
     """
     import pyarrow as pa
     from pyarrow import types
 
     dtype = values.type
     if types.is_boolean(dtype):
-        return values.cast(pa.int8()).to_numpy().astype(np.int64)
-    if types.is_integer(dtype):
-        return values.to_numpy().astype(np.uint64 if dtype == pa.uint64() else np.int64)
-    if types.is_decimal(dtype):
+        values = values.cast(pa.int8())
+    elif types.is_decimal(dtype):
         values = values.cast(pa.float64(), safe=False)
+    elif types.is_float16(dtype):
+        values = values.cast(pa.float32())
+    elif not types.is_integer(dtype) and not types.is_floating(dtype):
+        values = values.view(pa.int32() if dtype.bit_width == 32 else pa.int64())
+    nulls, plain = values.null_count, values.type.to_pandas_dtype()
+    if nulls:  # they are sorted to the end
+        largest = math.nan if types.is_floating(values.type) else int(np.iinfo(plain).max)
+        values = values.fill_null(pa.scalar(largest, values.type))
+    numbers = values.to_numpy() + plain(0)
+    numbers.sort()
+    numbers = numbers[: len(numbers) - nulls]
     if types.is_floating(values.type):
-        return np.add(values.to_numpy(zero_copy_only=False), 0.0, dtype=np.float64)
-    storage = pa.int32() if dtype.bit_width == 32 else pa.int64()
-    times = values.view(storage).to_numpy().astype(np.int64)
+        return numbers.astype(np.float64, copy=False)  # type: ignore[no-any-return]
+    if plain != np.uint64:
+        numbers = numbers.astype(np.int64, copy=False)
+    return _microseconds(numbers, dtype) if _kind(dtype) == "time" else numbers
+
+
+def _microseconds(times: NDArray[np.int64], dtype: pa.DataType) -> NDArray[np.int64]:
+    from pyarrow import types
+
     if types.is_date32(dtype):
         per, microseconds = 1, 86_400_000_000
     else:

@@ -64,10 +64,10 @@ KEPT = Size(512, 256)
 def moments_of(values: Numbers, weights: NDArray[np.int64] | None = None) -> Moments:
     """Return the moments of numbers, each counted as often as its weight says."""
     with np.errstate(over="ignore", invalid="ignore"):
-        doubles = values.astype(np.float64, copy=False)
         count = len(values) if weights is None else int(weights.sum())
-        mean = float((doubles if weights is None else doubles * weights).sum() / count)
-        deviations = doubles - mean
+        total = values.sum(dtype=np.float64) if weights is None else (values.astype(np.float64) * weights).sum()
+        mean = float(total / count)
+        deviations = values - mean
         deviations *= deviations
         squares = float((deviations if weights is None else deviations * weights).sum())
     return Moments(count, _finite(mean), _finite(squares), values.min().item(), values.max().item())
@@ -110,8 +110,8 @@ def merge_columns(a: ColumnProfile, b: ColumnProfile, size: Size) -> ColumnProfi
     registers = np.maximum(*(np.frombuffer(_registers(part), dtype=np.uint8) for part in (a, b)))
     sketch = None
     if a.kind != "text":
-        whole, *more = (_points(part.distribution, a.dtype) for part in (a, b) if part.distribution is not None)
-        sketch = sketch_of(merge_points(whole, more[0], size.points) if more else compress(whole, size.points))
+        parts = [_points(part.distribution, a.dtype) for part in (a, b) if part.distribution is not None]
+        sketch = sketch_of(merge_points(parts, size.points))
     tally = lighten(tally, size.values, merged.finite)
     return replace(merged, tally=tally, sketch=sketch, registers=registers.tobytes())
 

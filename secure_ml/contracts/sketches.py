@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -36,6 +37,7 @@ __all__ = [
     "hash_text",
     "heaviest",
     "merge_points",
+    "repeated_of",
     "runs_of",
     "thin",
 ]
@@ -77,6 +79,13 @@ def runs_of(ordered: Numbers) -> tuple[Numbers, NDArray[np.int64]]:
     return ordered[places[:-1]], np.diff(places)
 
 
+def repeated_of(ordered: Numbers) -> tuple[Numbers, NDArray[np.int64]]:
+    """Return the numbers of a sorted array that occur more than once, and how often each does."""
+    places = np.flatnonzero(ordered[1:] == ordered[:-1])
+    starts = np.flatnonzero(np.diff(places, prepend=-2) != 1)
+    return ordered[places[starts]], np.diff(starts, append=len(places)) + 1
+
+
 def thin(ordered: Numbers, points: int) -> Points:
     """Let at most `points` numbers stand for a sorted array: the middle one of each of so many equal parts."""
     edges = np.arange(points + 1) * len(ordered) // points
@@ -87,13 +96,13 @@ def thin(ordered: Numbers, points: int) -> Points:
     return Points(values, weights, int(np.maximum(middle - first, last - middle).max()))
 
 
-def merge_points(a: Points, b: Points, points: int) -> Points:
-    """Let at most about `points` numbers stand for all of both; the errors add."""
-    values = np.concatenate([a.values, b.values])
+def merge_points(parts: Sequence[Points], points: int) -> Points:
+    """Let at most about `points` numbers stand for all of several parts; the errors add."""
+    values = np.concatenate([part.values for part in parts])
     order = np.argsort(values, kind="stable")
-    values, parts = runs_of(values[order])
-    weights = np.add.reduceat(np.concatenate([a.weights, b.weights])[order], np.cumsum(parts) - parts)
-    return compress(Points(values, weights, a.error + b.error), points)
+    values, times = runs_of(values[order])
+    weights = np.add.reduceat(np.concatenate([part.weights for part in parts])[order], np.cumsum(times) - times)
+    return compress(Points(values, weights, sum(part.error for part in parts)), points)
 
 
 def compress(held: Points, points: int) -> Points:
@@ -146,36 +155,33 @@ def hash_text(texts: pa.Array) -> NDArray[np.uint64]:
 
 
 def _hash_some(texts: pa.Array) -> NDArray[np.uint64]:
-    """Pad texts of about one length to equal width, so that their bytes are a matrix of 64-bit words."""
+    """Pad texts of about one length to equal width, so that their bytes are words; else hash short and long apart."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     lengths = pc.binary_length(texts).to_numpy()
-    hashes = _mixed(lengths.astype(np.uint64))
-    longest, done = min(int(lengths.max()), _MOST_PADDED_BYTES), 0
-    while len(left := np.flatnonzero((lengths > done) & (lengths <= longest))):
-        width = (min(2 * int(lengths[left].min()), longest) + 7) // 8 * 8
-        rows = left[lengths[left] <= width]
-        some = texts if len(rows) == len(texts) else texts.take(pa.array(rows))
-        _, _, content = pc.ascii_rpad(some, width, padding="\0").buffers()
-        words = np.frombuffer(content, dtype="<u8", count=len(rows) * width // 8).reshape(len(rows), width // 8)
-        hashes[rows] = _hash_words(hashes[rows], words, lengths[rows])
-        done = width
-    for index in np.flatnonzero(lengths > _MOST_PADDED_BYTES).tolist():
-        whole = texts[index].as_buffer()
-        hashes[index] = int.from_bytes(hashlib.blake2b(whole, digest_size=8).digest(), "little")
-    return hashes
-
-
-def _hash_words(
-    hashes: NDArray[np.uint64], words: NDArray[np.uint64], lengths: NDArray[np.int64]
-) -> NDArray[np.uint64]:
-    """Mix the words of each text into its hash, as many as it has."""
     shortest, longest = int(lengths.min()), int(lengths.max())
-    for number in range(-(-longest // 8)):
-        mixed = _mixed(hashes ^ words[:, number])
+    if shortest > _MOST_PADDED_BYTES:
+        digests = [hashlib.blake2b(text.as_buffer(), digest_size=8).digest() for text in texts]
+        return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+    width = _whole_words(min(2 * shortest, _MOST_PADDED_BYTES))
+    if longest > width:
+        hashes, fits = np.empty(len(texts), dtype=np.uint64), lengths <= width
+        for part in (fits, ~fits):
+            hashes[part] = _hash_some(texts.filter(pa.array(part)))
+        return hashes
+    width = _whole_words(longest)
+    _, _, content = pc.ascii_rpad(texts, width, padding="\0").buffers()
+    words = np.frombuffer(content or b"", dtype="<u8", count=len(texts) * width // 8).reshape(len(texts), width // 8)
+    hashes = _mixed(lengths.astype(np.uint64))
+    for number, word in enumerate(np.ascontiguousarray(words.T)):
+        mixed = _mixed(hashes ^ word)
         hashes = mixed if shortest > 8 * number else np.where(lengths > 8 * number, mixed, hashes)
     return hashes
+
+
+def _whole_words(size_bytes: int) -> int:
+    return -(-size_bytes // 8) * 8
 
 
 def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -201,10 +207,10 @@ class Registers:
 
     def add(self, hashes: NDArray[np.uint64]) -> None:
         """Take in hashed values, in any order; one that is known already changes nothing."""
-        index = (hashes >> np.uint64(_RANK_BITS)).view(np.int64)
         ends = hashes & np.uint64((1 << _RANK_BITS) - 1)
-        fresh = np.flatnonzero(ends < self._smallest.take(index))
-        np.minimum.at(self._smallest, index[fresh], ends[fresh])
+        near = np.flatnonzero(ends < self._smallest.max())  # soon these are few
+        index = (hashes[near] >> np.uint64(_RANK_BITS)).view(np.int64)
+        np.minimum.at(self._smallest, index, ends[near])
 
     def add_numbers(self, values: Numbers) -> None:
         """Hash numbers and take them in."""

@@ -18,6 +18,7 @@ from secure_ml.contracts.profile_columns import Size, merge_columns
 from secure_ml.contracts.profiling import merge, profile_batches
 from secure_ml.contracts.sketches import Points, Registers, compress, estimate, hash_text, heaviest, thin
 
+MASK = (1 << 64) - 1
 calm = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 COLUMNS: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {
@@ -211,6 +212,39 @@ def test_texts_too_long_to_keep_are_within_the_error_of_the_tally(a: list[str], 
         assert all(len(str(value)) <= 128 for value in listed)
         for value in set(a + b):
             assert listed.get(value, 0) <= (a + b).count(value) <= listed.get(value, 0) + column.tally.error
+
+
+def test_texts_that_were_made_to_collide_are_counted_one_by_one() -> None:
+    first, second = _colliding_pair()
+    hashes = hash_text(pa.array([first, second], pa.large_string()))
+    assert first != second
+    assert hashes[0] == hashes[1]
+    column = column_of([*(f"text {i:07}" for i in range(3000)), *[first] * 5, *[second] * 7], Size(64, 32))
+    assert not column.exact
+    assert dict(column.top) == {second: 7, first: 5}
+    assert column.tally.error == 1
+
+
+def _colliding_pair() -> tuple[str, str]:
+    """Two texts of 16 bytes of ASCII with the same hash: the second word undoes what the first has changed."""
+
+    def mixed(*words: int) -> int:
+        hashed = 16
+        for word in (0, *words):
+            hashed = (hashed ^ word) + 0x9E3779B97F4A7C15 & MASK
+            for bits, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+                hashed = (hashed ^ hashed >> bits) * factor & MASK
+            hashed ^= hashed >> 31
+        return hashed
+
+    words = [int.from_bytes(f"{i:08}".encode(), "little") for i in range(100_000)]
+    start = int.from_bytes(b"second..", "little")
+    for word in words:
+        second = start ^ mixed(words[0]) ^ mixed(word)
+        content = word.to_bytes(8, "little") + second.to_bytes(8, "little")
+        if word != words[0] and content.isascii():
+            return "00000000second..", content.decode()
+    raise AssertionError("no pair found")
 
 
 @calm
