@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.checks import COMPARISONS
@@ -35,6 +35,7 @@ _ORDERED: dict[str, tuple[str, str, str]] = {
     "not_equal_to": ("ne", "value", "equal to"),
 }
 _MAX_TYPE = 120
+_DIGITS = Context(prec=80)  # Python's own stops at 28
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "gt": lambda left, right: left > right,
     "ge": lambda left, right: left >= right,
@@ -154,9 +155,14 @@ def _decimal(value: Decimal, dtype: pl.Decimal) -> Any:
     import ibis
 
     scale, precision = dtype.scale, dtype.precision or 38
-    if not value.is_finite() or value != round(value, scale) or abs(value) >= Decimal(10) ** (precision - scale):
+    unit = Decimal(1).scaleb(-scale)
+    if (
+        not value.is_finite()
+        or abs(value) >= Decimal(10) ** (precision - scale)
+        or value != value.quantize(unit, None, _DIGITS)
+    ):
         raise Unportable(f"the figure is not one of {dtype}")
-    return ibis.literal(str(round(value, scale))).cast(f"decimal({precision}, {scale})")
+    return ibis.literal(str(value.quantize(unit, None, _DIGITS))).cast(f"decimal({precision}, {scale})")
 
 
 def _number(cell: Cell, value: Any) -> Any:

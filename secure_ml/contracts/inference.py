@@ -40,6 +40,8 @@ _MAX_KEY = 64
 _CLOSED = 0.001
 _OPEN = 0.02
 _LARGER = 100
+_TINY = 1e-300
+"""A hundredth of a smaller width is no longer a float of full precision."""
 _OUTLIERS = 1000
 """From this many values on, the quantile 0.999 is a figure and not one row."""
 
@@ -236,6 +238,8 @@ def _end(extreme: float, outer: float, middle: float, margin: float) -> float:
 
 def _rounded(value: float, width: float, to: Callable[[float], int]) -> float:
     """Round outward, to a hundredth of the width or so; a bound like 163.0 is read more easily than 162.8134."""
+    if 0 < width < _TINY:
+        return value
     step = 10.0 ** math.floor(math.log10(width / 100)) if width > 0 else 1.0
     return float(f"{to(value / step) * step:.12g}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,18 @@ CASES: dict[str, tuple[pa.DataFrameSchema, pl.DataFrame]] = {
     "durations": (
         schema(pa.Check.ge(dt.timedelta(2)), dtype=pl.Duration("ms"), unique=True),
         pl.DataFrame({"a": pl.Series([1, 1, 3 * 86_400_000], dtype=INT).cast(pl.Duration("ms"))}),
+    ),
+    "milliseconds against a microsecond": (
+        schema(pa.Check.ge(dt.datetime(1970, 1, 1, 0, 0, 0, 1)), dtype=pl.Datetime("ms")),
+        pl.DataFrame({"a": times(0, 1, unit="ms")}),
+    ),
+    "a figure with more digits than the decimals": (
+        schema(pa.Check.gt(Decimal("0.005")), pa.Check.isin([Decimal("0.014")]), dtype=pl.Decimal(10, 2)),
+        pl.DataFrame({"a": pl.Series(["0.00", "0.01", "0.02"]).cast(pl.Decimal(10, 2))}),
+    ),
+    "a figure of 38 digits": (
+        schema(pa.Check.lt(10**36 - 1), dtype=pl.Decimal(38, 2)),
+        pl.DataFrame({"a": pl.Series([f"{10**36 - 1}.00", "0.01"]).cast(pl.Decimal(38, 2))}),
     ),
     "figures of single precision": (
         schema(ready.mean_between(0.1, 0.1), ready.quantile_between(0.5, 0.1, 0.1), dtype=pl.Float32),

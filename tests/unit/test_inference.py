@@ -399,3 +399,9 @@ def test_a_personal_column_gives_no_bound_on_its_values() -> None:
     column = schema_of(source).columns["mail"]
     assert column.checks == []
     assert column.metadata == {"secure_ml": {"personal": True}}
+
+
+def test_a_range_too_narrow_to_be_rounded_is_a_range() -> None:
+    low, high = range_of([5e-324, -5e-324])
+    assert low <= -5e-324
+    assert high >= 5e-324
