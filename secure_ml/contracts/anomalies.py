@@ -32,7 +32,7 @@ from secure_ml.home import read_file
 if TYPE_CHECKING:
     import ibis
 
-__all__ = ["find_anomalies", "load_reference", "profile_as_declared", "with_comparisons"]
+__all__ = ["find_anomalies", "load_reference", "needs_previous", "profile_as_declared", "with_comparisons"]
 
 Comparator: TypeAlias = Literal["drift", "skew"]
 
@@ -98,6 +98,14 @@ def with_comparisons(
         found += _distances(schema, rules, bound, training, "skew", report.rows)
     found.sort(key=lambda finding: (finding.tier != "block", -finding.failed))
     return replace(report, findings=tuple(found))
+
+
+def needs_previous(contract: Any) -> bool:
+    """Whether a contract, a pandera schema, bounds anything by the previous batch."""
+    schema = to_schema(contract)
+    parts = [schema, *schema.columns.values()]
+    settings = [(part.metadata or {}).get(METADATA_KEY, {}) for part in parts]
+    return any(found.get(name) is not None for found in settings for name in ("rows_ratio", "drift"))
 
 
 def profile_as_declared(table: ibis.Table, contract: Any) -> Profile:

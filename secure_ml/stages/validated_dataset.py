@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from secure_ml.contracts.anomalies import needs_previous
 from secure_ml.contracts.checking import check
 from secure_ml.contracts.findings import Report, unreadable
 from secure_ml.contracts.personal import with_personal
 from secure_ml.contracts.policy import Policy, under_policy
-from secure_ml.contracts.profile import render
+from secure_ml.contracts.profile import Profile, render
+from secure_ml.contracts.profile import parse as parse_profile
 from secure_ml.contracts.profiling import profile_frame
 from secure_ml.contracts.reading import frame_of, open_batch
 from secure_ml.contracts.tables import is_text, table_of
@@ -20,9 +22,9 @@ from secure_ml.datasets.sifting import Sifted, sift
 from secure_ml.datasets.versions import Manifest, render_manifest
 from secure_ml.digests import Digest, Json, digest_of, parse_digest, sha256
 from secure_ml.errors import MalformedError, RejectedError
-from secure_ml.gates import Evidence, find, read_subjects, record, require
+from secure_ml.gates import Evidence, find, history, read_exactly, read_subjects, record, require
 from secure_ml.installation import Installation
-from secure_ml.lineage.quarantine_entries import HELD, ROWS_ASIDE, entries, hold, overruled_by
+from secure_ml.lineage.quarantine_entries import HELD, ROWS_ASIDE, Entry, entries, hold, overruled_by
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset_folder, read_batch, taken_in
 
@@ -70,7 +72,11 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
     cause = validation_cause(model, batch, version, installation.policy, held.released)
     known = find(home, trust, model.name, "validated_dataset", cause)
     if known is None:
-        sifted = judge(model, installation.policy, content, batch, held.rows)
+        before = _previous(installation, model, given, quarantined)
+        if before is not None:
+            inputs["previous"] = before.document
+        profile = _profile_of(installation, before)
+        sifted = judge(model, installation.policy, content, batch, held.rows, previous=profile)
         report, kept = sifted.report, sifted.kept
         reasons = _reasons(report) if kept is None else []
         aside = sifted.aside.height if kept is not None else 0
@@ -142,14 +148,28 @@ def examine(installation: Installation, model: GuardedModel, batch: str) -> tupl
         UnavailableError: The batch was not taken in yet.
     """
     given, content = _given(installation, model, batch)
-    return given.inputs["version"], judge(model, installation.policy, content, batch)
+    before = _previous(installation, model, given, entries(installation.home, installation.trust, model.name))
+    profile = _profile_of(installation, before)
+    return given.inputs["version"], judge(model, installation.policy, content, batch, previous=profile)
 
 
-def judge(model: GuardedModel, policy: Policy, content: bytes, batch: str, held: Collection[int] = ()) -> Sifted:
-    """Hold the bytes of a batch against the present contract, without its rows that are `held` in quarantine."""
+def judge(
+    model: GuardedModel,
+    policy: Policy,
+    content: bytes,
+    batch: str,
+    held: Collection[int] = (),
+    *,
+    previous: Profile | None = None,
+) -> Sifted:
+    """Hold the bytes of a batch against the present contract, without its rows that are `held` in quarantine.
+
+    What the contract bounds by the previous batch is left out where `previous` is None.
+    """
 
     def contract(table: ibis.Table) -> Report:
-        return under_policy(with_personal(check(table, model), model.schema), policy, model.label)
+        report = check(table, model, previous=previous)
+        return under_policy(with_personal(report, model.schema), policy, model.label)
 
     try:
         table = open_batch(content, model.batches, batch)
@@ -166,6 +186,45 @@ def _given(installation: Installation, model: GuardedModel, batch: str) -> tuple
     given = taken_in(installation, model, batch)
     folder = dataset_folder(installation.home, model.name, given.inputs["version"])
     return given, read_batch(given, folder)
+
+
+def _previous(
+    installation: Installation, model: GuardedModel, given: Evidence, quarantined: Sequence[Entry]
+) -> Evidence | None:
+    """Return the evidence of the batch before this one, None where there is none or the contract asks for none.
+
+    It is the last to be taken in of those taken in earlier and accepted under this policy. A batch that is
+    validated again later has the same one; it is no part of the cause, so no later batch makes an old verdict stale.
+    """
+    if not needs_previous(model.schema):
+        return None
+    home, trust = installation.home, installation.trust
+    arrived: dict[str, str] = {}
+    for taken in history(home, trust, model.name, "dataset"):
+        if taken.made_at < given.made_at:
+            arrived.setdefault(taken.inputs["version"], taken.made_at)
+    earlier = [
+        evidence
+        for evidence in history(home, trust, model.name, "validated_dataset")
+        if evidence.decision == "accepted"
+        and evidence.inputs["policy"] == installation.policy
+        and evidence.inputs["batch"] != given.inputs["batch"]
+        and evidence.inputs["version"] in arrived
+        and not overruled_by(quarantined, evidence)
+    ]
+    return max(earlier, key=lambda evidence: (arrived[evidence.inputs["version"]], evidence.made_at), default=None)
+
+
+def _profile_of(installation: Installation, evidence: Evidence | None) -> Profile | None:
+    """Return the profile that was signed with a batch.
+
+    Raises:
+        RejectedError: It was changed or is missing.
+    """
+    if evidence is None or PROFILE_FILE not in evidence.subjects:
+        return None
+    folder = dataset_folder(installation.home, evidence.model, evidence.cause)
+    return parse_profile(read_exactly(folder / PROFILE_FILE, evidence.subjects[PROFILE_FILE]))
 
 
 def found_personal(findings: Iterable[Mapping[str, Any]]) -> set[str]:
