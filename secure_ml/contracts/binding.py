@@ -77,7 +77,6 @@ def bind(
     here: list[ContractColumn] = []
     for column in columns:
         wanted = environment is None or not column.environments or environment in column.environments
-        tier = _tier(kept, column.name, rules.tier)
         if not wanted:
             if column.name in dtypes:
                 shape.append(
@@ -85,7 +84,7 @@ def bind(
                         column.name,
                         f"column_absent({column.name})",
                         "new_column",
-                        tier,
+                        column.tier,
                         "column must be absent in " + str(environment),
                     )
                 )
@@ -95,7 +94,13 @@ def bind(
         else:
             if column.required or (environment is not None and column.environments):
                 shape.append(
-                    _said(column.name, f"column_present({column.name})", "missing_column", tier, "column is missing")
+                    _said(
+                        column.name,
+                        f"column_present({column.name})",
+                        "missing_column",
+                        column.tier,
+                        "column is missing",
+                    )
                 )
             kept = [rule for rule in kept if rule.column != column.name]
     shape += _extra(rules, columns, list(dtypes))
@@ -120,10 +125,6 @@ def bind(
 def _said(column: str | None, rule: str, code: ReasonCode, tier: Tier, sentence: str) -> Finding:
     where = f"{column}: " if column is not None else ""
     return Finding(column, rule, 0, 0, tier, f"{where}{sentence}", code, "compiled")
-
-
-def _tier(rules: list[Rule], column: str, tier: Tier) -> Tier:
-    return next((rule.tier for rule in rules if rule.column == column and rule.check is None), tier)
 
 
 def _resolve(rules: Rules, names: list[str]) -> tuple[list[ContractColumn], list[Rule]]:

@@ -163,9 +163,8 @@ def judge_column(bound: Bound, rules: Rules, name: str, rows: int) -> Judged:
             else:
                 kind = str(error.check).split("(")[0]
                 code = _CORE_CODES.get(kind, "wrong_type")
-                tier = next((item.tier for item in rules.of(name) if item.check is None), rules.tier)
                 said = {"not_nullable": "null", "field_uniqueness": "not unique"}.get(kind, "cannot be coerced")
-                rule = Rule(name, kind, {}, tier, code, description=said)
+                rule = Rule(name, kind, {}, column.tier, code, description=said)
             output = error.check_output
             if output is None and rule.code == "wrong_type":
                 sentence = f"{name}: column is not of type {column.dtype}"

@@ -104,6 +104,7 @@ class ContractColumn:
         default: What stands for a missing cell, None for nothing.
         regex: Whether the name is a pattern over column names.
         environments: Where it must be there; it must be absent elsewhere. Empty for everywhere.
+        tier: What a failure of the column as such does.
         schema: The pandera column, to fall back on.
     """
 
@@ -114,6 +115,7 @@ class ContractColumn:
     default: Any = None
     regex: bool = False
     environments: tuple[str, ...] = ()
+    tier: Tier = "block"
     schema: Any = None
 
 
@@ -196,10 +198,11 @@ def compile_rules(schema: Any) -> Rules:
             default=column.default,
             regex=bool(column.regex),
             environments=environments,
+            tier=own.get("tier", tier),
             schema=column,
         )
         columns.append(declared)
-        rules += _column_rules(column, declared, own.get("tier", tier))
+        rules += _column_rules(column, declared)
     if schema.unique:
         listed = [schema.unique] if all(isinstance(item, str) for item in schema.unique) else schema.unique
         rules += [
@@ -218,8 +221,8 @@ def compile_rules(schema: Any) -> Rules:
     )
 
 
-def _column_rules(column: Any, declared: ContractColumn, tier: Tier) -> Iterator[Rule]:
-    name, where = declared.name, declared.environments
+def _column_rules(column: Any, declared: ContractColumn) -> Iterator[Rule]:
+    name, where, tier = declared.name, declared.environments, declared.tier
     if declared.required:
         yield Rule(name, "column_present", {"column": name}, tier, "missing_column", where)
     if declared.dtype is not None:

@@ -97,7 +97,9 @@ CASES: dict[str, tuple[pa.DataFrameSchema, pl.DataFrame]] = {
         pl.DataFrame({"a": pl.Series([f"{10**36 - 1}.00", "0.01"]).cast(pl.Decimal(38, 2))}),
     ),
     "figures of single precision": (
-        schema(ready.mean_between(0.1, 0.1), ready.quantile_between(0.5, 0.1, 0.1), dtype=pl.Float32),
+        schema(
+            ready.mean_between(0.1, 0.1), ready.quantile_between(0.5, 0.1, 0.1), pa.Check.ge(1e39), dtype=pl.Float32
+        ),
         pl.DataFrame({"a": pl.Series([0.1, 0.1], dtype=pl.Float32)}),
     ),
 }
@@ -225,6 +227,18 @@ def test_a_pandas_check_of_groups_gets_the_column_that_makes_them(least: int, ac
     report = check_table(table_of(frame), pandas.DataFrameSchema(columns))
     assert report.accepted is accepted
     assert "could not be run" not in str(report.findings)
+
+
+@pytest.mark.parametrize("regex", [False, True])
+def test_a_column_keeps_its_own_tier_where_the_schema_only_warns(regex: bool) -> None:
+    blocks = {"secure_ml": {"tier": "block", "environments": ("training",)}}
+    column = pa.Column(required=False, nullable=True, regex=regex, metadata=blocks)
+    warns = pa.DataFrameSchema({"^a$" if regex else "a": column}, metadata={"secure_ml": {"tier": "warn"}})
+    frame = pl.DataFrame({"a": [1]})
+    assert not check_table(table_of(frame), warns, environment="serving").accepted
+    coerced = pa.Column(INT, coerce=True, regex=regex, metadata={"secure_ml": {"tier": "block"}})
+    warns = pa.DataFrameSchema({"^a$" if regex else "a": coerced}, metadata={"secure_ml": {"tier": "warn"}})
+    assert not check_table(table_of(pl.DataFrame({"a": ["x"]})), warns).accepted
 
 
 def test_a_time_of_day_is_never_fresh() -> None:
