@@ -13,13 +13,13 @@ from secure_ml.cli import main
 from secure_ml.datasets.provenance import sign_manifest
 from secure_ml.digests import digest_of, sha256
 from secure_ml.errors import MalformedError, RejectedError
-from secure_ml.gates import Evidence, EvidenceRejectedError, history, record
+from secure_ml.gates import Evidence, EvidenceRejectedError, history, record, trace
 from secure_ml.installation import Installation
 from secure_ml.lineage.quarantine_entries import entries
 from secure_ml.monitoring.validation_docs import docs_folder, write_own_docs
 from secure_ml.monitoring.validation_state import current
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.dataset import dataset
+from secure_ml.stages.dataset import dataset, inbox_batches
 from secure_ml.stages.quarantine_decision import discard
 from secure_ml.stages.validated_dataset import validated_dataset
 from tests.guarded import guarded_model, put_batch
@@ -221,3 +221,27 @@ def test_a_later_batch_of_the_same_name_hides_no_refusal_in_the_index(
     text = Page(index.read_bytes()).text
     assert "Nothing is blocked" in text
     assert "nobody decided" not in text
+
+
+def test_the_inbox_lists_no_batch_that_is_called_as_the_one_which_gives_the_holdout(
+    installation: Installation, model: GuardedModel
+) -> None:
+    for name in ("first", model.split.batch):
+        put_batch(installation.home.inbox / model.name, name, ROWS)
+    assert inbox_batches(model, installation.home) == ["first"]
+
+
+def test_a_validation_rests_on_the_evidence_of_the_dataset_that_is_there(
+    installation: Installation, model: GuardedModel
+) -> None:
+    """Evidence that was taken away and made again is another document, and the way back to the data would end."""
+    put_batch(installation.home.inbox / model.name, "first", ROWS)
+    taken = dataset(installation, model, "first")
+    accepted = validated_dataset(installation, model, "first")
+    taken.path.unlink()
+    again = dataset(installation, model, "first")
+    assert again.subjects == taken.subjects
+    with pytest.raises(RejectedError, match="no longer there"):
+        trace(installation.home, installation.trust, accepted)
+    with pytest.raises(RejectedError, match="rests on other evidence of the dataset than is there now"):
+        validated_dataset(installation, model, "first")

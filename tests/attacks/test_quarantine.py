@@ -13,7 +13,7 @@ import pytest
 
 from secure_ml.digests import canonical_json, digest_of
 from secure_ml.errors import RejectedError, SecureMLError
-from secure_ml.gates import Evidence, history, latest, read_subjects, record, trace
+from secure_ml.gates import Evidence, EvidenceRejectedError, history, latest, read_subjects, record, trace
 from secure_ml.installation import Installation
 from secure_ml.lineage.quarantine_entries import DECISION_STAGE, entries
 from secure_ml.models.heart_disease import model as heart_disease
@@ -301,3 +301,16 @@ def test_no_model_is_released_on_a_quarantined_batch_whose_decision_is_gone_or_f
     assert promote(installation, edited)[1].number == 1
     steps = [step.stage for step in trace(installation.home, installation.trust, evidence)]
     assert steps.count("quarantine_decision") == 1
+
+
+def test_what_was_discarded_in_production_is_held_in_experiment_too(
+    installation: Installation, strict: GuardedModel, wide: GuardedModel, refused: Evidence
+) -> None:
+    """What is only refused in production goes on in experiment, with a warning; a discard is final for both."""
+    experiment = replace(installation, policy="experiment")
+    assert validated_dataset(experiment, strict, "first").decision == "accepted"
+    discard(installation, strict, refused.cause, by="ada", why="poison")
+    with pytest.raises(EvidenceRejectedError, match="discarded, never to go on"):
+        validated_dataset(experiment, wide, "first")
+    with pytest.raises(RejectedError, match="were discarded, never to go on"):
+        validated_dataset(experiment, strict, "first")
