@@ -301,4 +301,5 @@ def _native(column: ContractColumn) -> Any:
     if column.dtype is None:
         return None
     native = column.dtype.type
-    return native() if isinstance(native, type) else native
+    of_anything = ("List", "Array", "Struct", "Enum")
+    return native() if isinstance(native, type) and native.__name__ not in of_anything else native

@@ -211,7 +211,7 @@ def diff_contracts(old: Any, new: Any) -> tuple[Change, ...]:
             changes.append(_removed(name, was, after))
         else:
             changes += _column(was, is_, before.of(name), after.of(name))
-            changes += _settings_changed(name, *(schema.columns[name] for schema in schemas))
+            changes += _settings_changed(name, was.schema, is_.schema)
     changes += _table(before, after)
     return tuple(sorted(changes, key=lambda change: _ORDER.index(change.kind)))
 

@@ -19,6 +19,7 @@ __all__ = ["METADATA_KEY", "ContractColumn", "Rule", "Rules", "Tier", "compile_r
 
 METADATA_KEY = "secure_ml"
 _MAX_SHOWN = 120
+_ANY_NAME = "^(?s).*$"
 
 Tier = Literal["warn", "block"]
 
@@ -185,7 +186,7 @@ def compile_rules(schema: Any) -> Rules:
     tier: Tier = settings.get("tier", "block")
     columns: list[ContractColumn] = []
     rules: list[Rule] = []
-    for name, column in schema.columns.items():
+    for name, column in (schema.columns or _every_column(schema, pandas=pandas)).items():
         _refuse_repair(column, name)
         own = _settings(column.metadata, name)
         environments = own.get("environments", ())
@@ -219,6 +220,17 @@ def compile_rules(schema: Any) -> Rules:
         settings.get("slices", ()),
         settings.get("rows_ratio"),
     )
+
+
+def _every_column(schema: Any, *, pandas: bool) -> dict[str, Any]:
+    """Return what stands for the columns of a schema that declares none: where it has a type, all are of that type."""
+    if schema.dtype is None or schema.strict is True:
+        return {}
+    if pandas:
+        from pandera.pandas import Column
+    else:
+        from pandera.polars import Column  # type: ignore[assignment]
+    return {_ANY_NAME: Column(schema.dtype, required=False, regex=True, name=_ANY_NAME)}
 
 
 def _column_rules(column: Any, declared: ContractColumn) -> Iterator[Rule]:

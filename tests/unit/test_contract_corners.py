@@ -96,6 +96,30 @@ CASES: dict[str, tuple[pa.DataFrameSchema, pl.DataFrame]] = {
         schema(pa.Check.lt(10**36 - 1), dtype=pl.Decimal(38, 2)),
         pl.DataFrame({"a": pl.Series([f"{10**36 - 1}.00", "0.01"]).cast(pl.Decimal(38, 2))}),
     ),
+    "lists of anything": (
+        schema(dtype=pl.List, unique=True),
+        pl.DataFrame({"a": [[1], [1], [2]]}),
+    ),
+    "a share of nulls a little above the bound": (
+        schema(ready.null_fraction_at_most(0.1), nullable=True),
+        pl.DataFrame({"a": [None] * 21 + [1] * 179}),
+    ),
+    "shares of no values": (
+        schema(
+            ready.value_fraction_between("x", 0, 1),
+            ready.out_of_vocabulary_at_most(["x"], 1),
+            ready.token_fraction_between("x", 0, 1),
+            ready.null_fraction_at_most(1),
+            dtype=pl.String,
+            nullable=True,
+        ),
+        pl.DataFrame({"a": pl.Series([None, None], dtype=pl.String)}),
+    ),
+    "a value more than was expected": (schema(pa.Check.unique_values_eq([1, 2])), pl.DataFrame({"a": [1, 2, 3]})),
+    "a missing cell beside what was expected": (
+        schema(pa.Check.unique_values_eq([1, 2]), nullable=True),
+        pl.DataFrame({"a": [1, 2, None]}),
+    ),
     "figures of single precision": (
         schema(
             ready.mean_between(0.1, 0.1), ready.quantile_between(0.5, 0.1, 0.1), pa.Check.ge(1e39), dtype=pl.Float32
@@ -227,6 +251,16 @@ def test_a_pandas_check_of_groups_gets_the_column_that_makes_them(least: int, ac
     report = check_table(table_of(frame), pandas.DataFrameSchema(columns))
     assert report.accepted is accepted
     assert "could not be run" not in str(report.findings)
+
+
+@pytest.mark.parametrize("of", [pa, pandas])
+def test_a_schema_of_a_type_alone_is_about_every_column(of: Any) -> None:
+    frame = pl.DataFrame({"a": [1, None], "b\n": ["x", "y"], "c": [1, 2]})
+    findings = check_table(table_of(frame), of.DataFrameSchema(dtype="int64" if of is pandas else INT)).findings
+    assert sorted((str(finding.column), finding.code) for finding in findings) == [
+        ("a", "missing_values"),
+        ("b\n", "wrong_type"),
+    ]
 
 
 @pytest.mark.parametrize("regex", [False, True])

@@ -57,6 +57,7 @@ STRICTER = [
     (one(C.isin([1])), one(C.isin([1], ignore_na=False)), "isin of missing cells"),
     (one(C(abs, name="mine")), one(C(abs, name="mine"), C(all, name="mine")), "mine"),
     (one(default=1), one(), "default"),
+    (pa.DataFrameSchema(), pa.DataFrameSchema(dtype=pl.Int64), "column"),
     (table(metadata={"secure_ml": {"tier": "warn"}}), table(), "tier only warns"),
     (table(unique=[["x"]]), table(unique=[["x"], ["y"]]), "unique"),
     (table(unique=["x", "y"]), table(unique=["x"]), "unique"),
@@ -99,6 +100,7 @@ INCOMPATIBLE = [
     (setting(environments=("training",)), setting(environments=("serving",)), "environments"),
     (setting(environments=("training",)), setting(), "environments"),
     (one(default=1), one(default=2), "default"),
+    (pa.DataFrameSchema(dtype=pl.Int64), pa.DataFrameSchema(dtype=pl.String), "type"),
     (one(), one(regex=True), "regex"),
 ]
 
