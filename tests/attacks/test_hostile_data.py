@@ -21,6 +21,7 @@ from secure_ml.monitoring.validation_state import current
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset, inbox_batches
 from secure_ml.stages.quarantine_decision import discard
+from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
 from tests.guarded import guarded_model, put_batch
 from tests.pages import Page
@@ -245,3 +246,46 @@ def test_a_validation_rests_on_the_evidence_of_the_dataset_that_is_there(
         trace(installation.home, installation.trust, accepted)
     with pytest.raises(RejectedError, match="rests on other evidence of the dataset than is there now"):
         validated_dataset(installation, model, "first")
+
+
+@pytest.mark.parametrize(
+    ("holdout", "said"),
+    [
+        ([(index / 10, index, 0) for index in range(8)], "training rows of both classes are needed"),
+        (None, "batch other, which gives the holdout, is not accepted"),
+    ],
+    ids=["one class", "no holdout"],
+)
+def test_a_training_set_needs_its_holdout_and_rows_of_both_classes(
+    holdout: list[tuple[object, object, object]] | None, said: str, installation: Installation, model: GuardedModel
+) -> None:
+    folder = installation.home.root.parent / "files"
+    put_batch(folder, "other", holdout or ROWS)
+    model = replace(model, batches=replace(model.batches, files={"other": folder / "other.csv"}))
+    put_batch(installation.home.inbox / model.name, "first", [(x, y, 0) for x, y, _ in ROWS])
+    for batch in ("first", "other") if holdout else ("first",):
+        dataset(installation, model, batch)
+        validated_dataset(installation, model, batch)
+    with pytest.raises(RejectedError, match=said):
+        training_set(installation, model)
+
+
+def test_the_pages_name_a_stray_file_and_a_refusal_of_no_policy_under_each(
+    installation: Installation, model: GuardedModel
+) -> None:
+    inbox = installation.home.inbox / model.name
+    put_batch(inbox, "first", ROWS)
+    dataset(installation, model, "first")
+    for policy in ("production", "experiment"):
+        validated_dataset(replace(installation, policy=policy), model, "first")
+    (inbox / "second.csv").write_bytes(b"\xff\xfe\n")
+    with pytest.raises(RejectedError, match="UTF-8"):
+        dataset(installation, model, "second")
+    stray = installation.home.evidence / model.name / "validated_dataset" / "notes.txt"
+    stray.write_text("accepted")
+    state = write_own_docs(installation)
+    assert [trouble.sentence for trouble in state.troubles] == [
+        f"evidence/{model.name}/validated_dataset/notes.txt: is not evidence; remove it"
+    ]
+    shown = {key[2]: [item.verdict for item in line] for key, line in state.lines.items()}
+    assert shown == {"production": ["passed", "blocked"], "experiment": ["passed", "blocked"]}

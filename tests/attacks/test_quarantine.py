@@ -314,3 +314,37 @@ def test_what_was_discarded_in_production_is_held_in_experiment_too(
         validated_dataset(experiment, wide, "first")
     with pytest.raises(RejectedError, match="were discarded, never to go on"):
         validated_dataset(experiment, strict, "first")
+
+
+def test_no_further_refusal_of_discarded_bytes_is_released(
+    installation: Installation, wide: GuardedModel, refused: Evidence, tmp_path: Path
+) -> None:
+    between = guarded_model(tmp_path / "models", highest=15)
+    with pytest.raises(EvidenceRejectedError, match="x: 1 of 4 rows above 15"):
+        validated_dataset(installation, between, "first")
+    (_, second) = entries(installation.home, installation.trust, between.name)
+    discard(installation, wide, refused.cause, by="ada", why="poison")
+    with pytest.raises(RejectedError, match="the same bytes were discarded before; a discard is final"):
+        release(installation, wide, second.refusal.cause, by="eve", why="please")
+
+
+def test_a_refusal_is_released_under_its_own_policy_only(installation: Installation, strict: GuardedModel) -> None:
+    """A missing label is refused in experiment too: there are two entries, and a release is of one of them."""
+    experiment = replace(installation, policy="experiment")
+    put_batch(installation.home.inbox / strict.name, "first", [*ROWS[:1], (2, 2, ""), *ROWS[2:]])
+    dataset(installation, strict, "first")
+    for place in (experiment, installation):
+        with pytest.raises(EvidenceRejectedError, match="target: 1 of 4 rows null"):
+            validated_dataset(place, strict, "first")
+    path = Path(inspect.getfile(strict.trainer))
+    lenient = path.with_name("lenient.py")
+    lenient.write_text(path.read_text().replace("pa.Check.isin([0, 1])", "pa.Check.isin([0, 1]), nullable=True"))
+    wider = load(lenient)
+    of_experiment, of_production = entries(installation.home, installation.trust, strict.name)
+    with pytest.raises(RejectedError, match="was refused under policy experiment, and this is production"):
+        release(installation, wider, of_experiment.refusal.cause, by="ada", why=WHY)
+    release(installation, wider, of_production.refusal.cause, by="ada", why=WHY)
+    states = [entry.state for entry in entries(installation.home, installation.trust, strict.name)]
+    assert states == ["open", "released"]
+    with pytest.raises(EvidenceRejectedError, match=f"in quarantine .{of_experiment.refusal.cause[:12]}"):
+        validated_dataset(experiment, wider, "first")
