@@ -25,7 +25,7 @@ def build(model: GuardedModel) -> dg.AssetsDefinition:
         check_specs=[gate_of(model.name, DATASET, batches)],
         description="One batch as it arrived: read once, kept under its digest.",
         group_name=model.name,
-        kinds={"csv"},
+        kinds={"csv", "parquet"},
         owners=list(model.owners),
         code_version=model.contract_digest,
         output_required=False,

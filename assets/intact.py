@@ -6,11 +6,12 @@ from typing import Any
 
 import dagster as dg
 
-from assets.keys import VALIDATED_DATASET, asset_key
+from assets.keys import DATASET, VALIDATED_DATASET, asset_key
 from assets.showing import docs_index_link, make_docs
 from resources.installation import InstallationResource
 from secure_ml.lineage.quarantine_entries import DECISION_STAGE
 from secure_ml.spec import GuardedModel
+from secure_ml.stages.fetching import SEEN_STAGE
 from secure_ml.stages.validation import check_stage
 
 __all__ = ["INTACT", "build"]
@@ -30,6 +31,9 @@ def build(model: GuardedModel, stage: str) -> dg.AssetChecksDefinition:
         place = installation.open()
         documents, found = check_stage(place, model, stage)
         links: dict[str, Any] = {}
+        if stage == DATASET:  # what kept older manifests out, and no asset of its own
+            seen, forged = check_stage(place, model, SEEN_STAGE)
+            documents, found = documents + seen, found + forged
         if stage == VALIDATED_DATASET:  # what it rests on, and no asset: a person made it
             decisions, forged = check_stage(place, model, DECISION_STAGE)
             documents, found = documents + decisions, found + forged

@@ -27,7 +27,8 @@ from secure_ml.inference_log.sealing import logged_requests
 from secure_ml.installation import Installation
 from secure_ml.releases import current_release
 from secure_ml.spec import GuardedModel, find_model
-from secure_ml.stages.dataset import batch_names, dataset_folder, read_batch
+from secure_ml.stages.dataset import dataset_folder, read_batch
+from secure_ml.stages.fetching import batch_names
 from secure_ml.stages.inference_log import sealed_segments
 from secure_ml.stages.training_set import LIVE_FILE
 

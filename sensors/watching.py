@@ -1,4 +1,4 @@
-"""What watches a model: new batches in its inbox, newly accepted batches, and drift alarms nobody answered yet.
+"""What watches a model: new and changed batches in inbox and sources, newly accepted ones, unanswered drift alarms.
 
 Each is idempotent by content. The cause of a run is the digest of what is there; where evidence of this cause is
 there too, nothing is launched, also after Dagster's run history was deleted.
@@ -13,13 +13,14 @@ from resources.installation import InstallationResource
 from secure_ml.errors import RejectedError, SecureMLError, UnavailableError
 from secure_ml.installation import Installation
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.arrival import Arrival, arrivals, source_arrivals, undecided_training_set
+from secure_ml.stages.arrival import Arrival, arrivals, source_arrivals, source_changes, undecided_training_set
 from secure_ml.stages.drift_response import unanswered_alarm
 
 __all__ = ["definitions_of"]
 
 _INTERVAL_S = 10
 _SOURCE_INTERVAL_S = 300
+_CHANGE_INTERVAL_S = 3600
 
 
 def definitions_of(model: GuardedModel) -> dg.Definitions:
@@ -29,6 +30,8 @@ def definitions_of(model: GuardedModel) -> dg.Definitions:
     if model.batches.sources:
         said = "A batch in a source that was never accepted"
         sensors.append(_arrival(model, "source_arrival", source_arrivals, _SOURCE_INTERVAL_S, said))
+        said = "Other bytes in a source under the name of an accepted batch"
+        sensors.append(_arrival(model, "source_change", source_changes, _CHANGE_INTERVAL_S, said))
     return dg.Definitions(sensors=sensors)
 
 

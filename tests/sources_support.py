@@ -1,4 +1,4 @@
-"""What the tests of sources share: a small guarded model on any `Batches`, rows, and a real S3 server process."""
+"""What the tests of sources share: a small guarded model on any `Batches`, rows, changes, and a real S3 server."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ import io
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandera.polars as pa
 import polars as pl
+import pytest
 
+from secure_ml.errors import RejectedError
+from secure_ml.installation import Installation
 from secure_ml.spec import Batches, GuardedModel, Quality, Split
+from secure_ml.stages.arrival import source_arrivals, source_changes
+from secure_ml.stages.dataset import dataset
+from secure_ml.stages.validated_dataset import validated_dataset
 from tests.own_model import rows
 
 COLUMNS = ("x", "y", "target")
@@ -33,6 +39,9 @@ def parquet() -> bytes:
     buffer = io.BytesIO()
     pl.read_csv(GOOD).write_parquet(buffer)
     return buffer.getvalue()
+
+
+BROKEN = rows(60, seed=9, shift=90.0).encode()
 
 
 def _trainer(seed: int) -> Any:
@@ -99,3 +108,26 @@ AWS = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_REGION": "us-east-1",
 }
+
+
+def follow_changes(installation: Installation, model: GuardedModel, batch: str, put: Callable[[bytes], object]) -> None:
+    """Change what a source has under one name, three times; what looks for new names only sees nothing of it."""
+    put(GOOD)
+    first = dataset(installation, model, batch)
+    validated_dataset(installation, model, batch)
+    for content in (rows(70, seed=8).encode(), BROKEN, GOOD):
+        assert source_changes(installation, model) == []
+        put(content)
+        assert source_arrivals(installation, model) == []
+        assert [arrival.batch for arrival in source_changes(installation, model)] == [batch]
+        given = dataset(installation, model, batch)
+        if content == GOOD:
+            assert given.inputs["version"] == first.inputs["version"]
+            assert given.document != first.document, "it came again, and that is on record"
+        if content == BROKEN:
+            with pytest.raises(RejectedError, match="x: 60 of 60 rows above 10"):
+                validated_dataset(installation, model, batch)
+            assert list(installation.home.quarantine.glob("tiny/*/failing_rows.csv"))
+        else:
+            assert validated_dataset(installation, model, batch).inputs["version"] == given.inputs["version"]
+    assert source_changes(installation, model) == []

@@ -108,6 +108,7 @@ def _log(chosen: argparse.Namespace) -> int:
                 if digest
             )
             said += "".join(f", after {parent[:12]}" for parent in manifest.parents)
+        said += ", sent again" if evidence.stage == "dataset" and "follows" in evidence.inputs else ""
         of = f"{evidence.stage} {version.batch or ''}".strip()
         lines.append(f"{version.id[:12]}  {evidence.made_at[:19]}  {of:<32} {evidence.decision:<8}  {said}".rstrip())
     say(chosen, {"ok": True, "model": chosen.model, "versions": rows}, lines, f"{chosen.model}: {len(found)} versions")

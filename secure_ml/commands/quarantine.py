@@ -16,12 +16,13 @@ __all__ = ["add"]
 
 _MORE = """\
 quarantine list [MODEL]                       all that was refused, and what was decided about it
-quarantine show MODEL ID                      reasons, contract, decision, and where the failing rows are
+quarantine show MODEL ID                      reasons, contract, decision, where failing rows or refused bytes are
 quarantine release MODEL ID --why TEXT        go on under a changed contract, which must accept it now
 quarantine discard MODEL ID --why TEXT        never go on with it; final
 
-Failing rows hold personal data: they are never printed, only where they are. A decision is signed. The name of who
-decided is what --by says, or the user of the operating system: neither is a proof of identity, the signer's key is."""
+Failing rows and refused bytes hold personal data: they are never printed, only where they are. A decision is signed.
+The name of who decided is what --by says, or the user of the operating system: neither is a proof of identity, the
+signer's key is."""
 
 
 def add(command: AddCommand) -> None:
@@ -126,11 +127,11 @@ def _decide(chosen: argparse.Namespace) -> int:
 
 def _document(home: Home, entry: Entry) -> dict[str, Any]:
     """Return an entry as it is shown: what is signed, and where its files are."""
-    from secure_ml.datasets.quarantine import ROWS_FILE
+    from secure_ml.datasets.quarantine import BYTES_FILE, ROWS_FILE
 
     refusal = entry.refusal
     folder = home.quarantine / refusal.model / refusal.cause
-    rows = folder / ROWS_FILE
+    rows, refused = folder / ROWS_FILE, folder / BYTES_FILE
     alarm, findings = refusal.facts.get("alarm"), refusal.facts.get("findings")
     found = [item for item in findings if isinstance(item, dict)] if isinstance(findings, list) else []
     blocking = [str(item.get("sentence")) for item in found if item.get("tier") == "block"]
@@ -159,4 +160,7 @@ def _document(home: Home, entry: Entry) -> dict[str, Any]:
         "evidence": str(refusal.path),
         "folder": str(folder),
         "failing_rows": str(rows) if rows.exists() else None,
+        "came_from": refusal.facts.get("source"),
+        "bytes": refusal.facts.get("bytes"),
+        "refused_bytes": str(refused) if refused.exists() else None,
     }

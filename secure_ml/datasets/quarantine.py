@@ -12,11 +12,14 @@ from secure_ml.digests import canonical_json
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["FINDINGS_FILE", "ROWS_FILE", "render_quarantine"]
+__all__ = ["BYTES_FILE", "FINDINGS_FILE", "MAX_KEPT_BYTES", "ROWS_FILE", "render_quarantine"]
 
 FINDINGS_FILE = "findings.json"
 ROWS_FILE = "failing_rows.csv"
 """Holds personal data: it is never printed, and its owner alone reads it."""
+BYTES_FILE = "refused.bin"
+"""The first bytes of what was refused before it was a version, as they came; may hold personal data too."""
+MAX_KEPT_BYTES = 16 << 20
 
 
 def render_quarantine(

@@ -9,11 +9,12 @@ from secure_ml.gates import find, history
 from secure_ml.installation import Installation
 from secure_ml.lineage.quarantine_entries import entries, hold
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.dataset import dataset_cause, fetch_batch, inbox_batches, source_batches
+from secure_ml.stages.dataset import dataset_cause
+from secure_ml.stages.fetching import fetch_batch, inbox_batches, source_batches
 from secure_ml.stages.training_set import training_set_cause
 from secure_ml.stages.validated_dataset import validation_cause
 
-__all__ = ["Arrival", "arrivals", "source_arrivals", "undecided_training_set"]
+__all__ = ["Arrival", "arrivals", "source_arrivals", "source_changes", "undecided_training_set"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,31 +44,47 @@ def arrivals(installation: Installation, model: GuardedModel) -> list[Arrival]:
 def source_arrivals(installation: Installation, model: GuardedModel) -> list[Arrival]:
     """Return the batches of the model's sources that were never accepted, and on which nothing was decided yet.
 
-    Sources are listed, and only such batches are fetched: other bytes under the name of an accepted batch are taken in
-    when somebody asks for that batch.
+    Sources are listed, and only such batches are fetched, so this can be asked often; see `source_changes`.
 
     Raises:
         UnavailableError: A source does not answer.
         SecureMLError: Evidence of a batch does not verify.
     """
+    accepted = _accepted(installation, model)
+    return _undecided(installation, model, [batch for batch in source_batches(model) if batch not in accepted])
+
+
+def source_changes(installation: Installation, model: GuardedModel) -> list[Arrival]:
+    """Return the batches of the model's sources that were accepted, and under whose name other bytes lie now.
+
+    Each accepted batch is fetched: what a source says of its own objects, such as a time or a tag, is not believed.
+
+    Raises:
+        UnavailableError: A source does not answer.
+        SecureMLError: Evidence of a batch does not verify.
+    """
+    accepted = _accepted(installation, model)
+    return _undecided(installation, model, [batch for batch in source_batches(model) if batch in accepted])
+
+
+def _accepted(installation: Installation, model: GuardedModel) -> set[str]:
     taken = history(installation.home, installation.trust, model.name, "dataset")
-    accepted = {evidence.inputs["batch"] for evidence in taken if evidence.decision == "accepted"}
-    batches = [batch for batch in source_batches(model) if batch not in accepted]
-    return _undecided(installation, model, batches)
+    return {evidence.inputs["batch"] for evidence in taken if evidence.decision == "accepted"}
 
 
 def _undecided(installation: Installation, model: GuardedModel, batches: list[str]) -> list[Arrival]:
     home, trust = installation.home, installation.trust
     quarantined = entries(home, trust, model.name)
+    before = history(home, trust, model.name, "dataset")
     found: list[Arrival] = []
     for batch in batches:
-        arrived = fetch_batch(model, home, trust, batch)
+        arrived = fetch_batch(model, home, trust, batch, before)
         taking = dataset_cause(model, arrived)
         taken = find(home, trust, model.name, "dataset", taking)
         if taken is not None and taken.decision == "rejected":
             continue
         released = hold(installation, model, arrived.version, quarantined).released
-        cause = validation_cause(model, batch, arrived.version, installation.policy, released)
+        cause = validation_cause(model, batch, arrived.version, installation.policy, released, arrived.follows)
         if taken is None or find(home, trust, model.name, "validated_dataset", cause) is None:
             found.append(Arrival(batch, digest_of({"dataset": taking, "validated_dataset": cause})))
     return found

@@ -1,112 +1,48 @@
 """Stage `dataset`: the bytes of one batch, as they arrived, kept under their digest.
 
-A batch called `SOURCE.NAME` comes from that source of the model's file and from nowhere else; any other comes from the
-inbox, or from a file that the model's file names. Where a signed manifest is required, bytes that it does not list are
-quarantined unparsed. Equal bytes are kept once, whatever they are called.
+Where a signed manifest is required, bytes that it does not list are quarantined unparsed. Equal bytes are kept once,
+whatever they are called. A batch's name stands for versions in time: what is taken in last is the newest, also where
+the same bytes came before and others followed; that is said, as a warning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-from secure_ml.contracts.findings import Report, refusal, unreadable
+from secure_ml.contracts.findings import Finding, Report, refusal, unreadable
 from secure_ml.contracts.reading import count_rows, open_batch
 from secure_ml.contracts.tables import kind_of
-from secure_ml.datasets.provenance import verify_provenance
-from secure_ml.datasets.quarantine import render_quarantine
-from secure_ml.datasets.sources import LocalFolder
-from secure_ml.datasets.sources.names import BATCH_NAME
+from secure_ml.datasets.quarantine import BYTES_FILE, MAX_KEPT_BYTES, render_quarantine
 from secure_ml.datasets.versions import Manifest, render_manifest
 from secure_ml.digests import Digest, digest_of, parse_digest, sha256
-from secure_ml.errors import MalformedError, PreconditionError, RejectedError, UnavailableError
+from secure_ml.errors import MalformedError, RejectedError
 from secure_ml.gates import Evidence, find, history, latest, read_subjects, record, require
-from secure_ml.home import Home, read_file
+from secure_ml.home import Home
 from secure_ml.installation import Installation
-from secure_ml.signing.keys import Trust
 from secure_ml.spec import GuardedModel
+from secure_ml.stages.fetching import SEEN_STAGE, Arrived, cause_of, fetch_batch, needs_manifest, newest_seen
 
 __all__ = [
     "BATCH_FILES",
-    "Arrived",
-    "batch_names",
     "dataset",
     "dataset_cause",
     "dataset_folder",
-    "fetch_batch",
     "find_batch",
-    "inbox_batches",
     "is_manifest",
     "read_batch",
-    "source_batches",
     "taken_in",
 ]
 
 BATCH_FILES = {"Parquet": "batch.parquet", "Arrow": "batch.arrow", "JSON lines": "batch.jsonl", "CSV": "batch.csv"}
 """What the bytes of a version are called in its folder, by their kind."""
 _MANIFEST = "manifest"
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """One batch as it was fetched: its bytes, or why they are refused.
-
-    Attributes:
-        batch: The batch's name.
-        origin: `inbox`, `files`, or the name of a source.
-        place: Where it was found, for people.
-        content: Its bytes, read once; empty where they could not be read.
-        version: Digest of the bytes, or of why there are none.
-        unreadable: Why there are no bytes, None where there are.
-        proof: Digest of the signed manifest that lists the bytes, None where none is required or none does.
-        unproven: Why the bytes are not proven to come from there, None where they are, or need not be.
-    """
-
-    batch: str
-    origin: str
-    place: str
-    content: bytes
-    version: Digest
-    unreadable: str | None
-    proof: Digest | None
-    unproven: str | None
-
-
-def batch_names(model: GuardedModel, home: Home) -> list[str]:
-    """Return the batches there are: of the model's own file first, then of its inbox, then of its sources.
-
-    Raises:
-        SecureMLError: A source cannot be listed.
-    """
-    named = list(model.batches.files)
-    named += [name for name in inbox_batches(model, home) if name not in named]
-    return named + source_batches(model)
-
-
-def source_batches(model: GuardedModel) -> list[str]:
-    """Return the batches in the model's sources; one whose whole name is too long is left alone.
-
-    Raises:
-        SecureMLError: A source cannot be listed.
-    """
-    named = [f"{source}.{name}" for source, found in model.batches.sources.items() for name in found.names()]
-    return [name for name in named if BATCH_NAME.fullmatch(name)]
-
-
-def inbox_batches(model: GuardedModel, home: Home) -> list[str]:
-    """Return the batches in the model's inbox; a file whose name is not one of an inbox's batch is left alone.
-
-    So is one that is named as the batch which gives the holdout: who chooses the holdout chooses what is promoted.
-    """
-    inbox = _inbox(model, home)
-    names = inbox.names() if inbox.path.is_dir() else []
-    return [name for name in names if _source_of(model, name) is None and name != model.split.batch]
+_MAX_KEPT_IN_ALL = 1 << 30
 
 
 def dataset_cause(model: GuardedModel, arrived: Arrived) -> Digest:
     """Return the cause of taking in one version of a batch."""
-    return _cause(model, arrived, arrived.unproven)
+    return cause_of(model, arrived, arrived.unproven)
 
 
 def dataset_folder(home: Home, model: str, version: str) -> Path:
@@ -135,37 +71,6 @@ def find_batch(folder: Path) -> Path:
     return found[0] if found else folder / BATCH_FILES["CSV"]
 
 
-def fetch_batch(model: GuardedModel, home: Home, trust: Trust, batch: str) -> Arrived:
-    """Read a batch once, and hold it against the signed manifest where one is required.
-
-    Raises:
-        PreconditionError: Not a batch name.
-        UnavailableError: No such batch, or its source does not answer.
-    """
-    if not BATCH_NAME.fullmatch(batch):
-        raise PreconditionError("batch name: expected at most 100 letters, digits, '_', '.' and '-'")
-    origin, place_of, fetch = _origin(model, home, batch)
-    content, unreadable, proof, unproven = b"", None, None, None
-    try:
-        content = fetch()
-    except MalformedError as error:
-        unreadable = str(error)
-    place = place_of()
-    version = digest_of({"unread": [unreadable]}) if unreadable else sha256(content)
-    if unreadable is None and _needs_manifest(model, origin):
-        source = _inbox(model, home) if origin == "inbox" else model.batches.sources[origin]
-        name = batch.removeprefix(f"{origin}.") if origin in model.batches.sources else batch
-        try:
-            manifest = source.fetch_manifest()
-            # Each inbox is a source of its own: what one model may learn from is no proof for another.
-            of = f"inbox.{model.name}" if origin == "inbox" else origin
-            verify_provenance(manifest, source=of, batch=batch, name=name, digest=version, trust=trust)
-            proof = sha256(manifest or b"")
-        except (RejectedError, MalformedError) as error:
-            unproven = str(error)
-    return Arrived(batch, origin, place, content, version, unreadable, proof, unproven)
-
-
 def dataset(installation: Installation, model: GuardedModel, batch: str) -> Evidence:
     """Take one batch in: read once, kept under its digest if it comes from where it must and is a table at all.
 
@@ -176,15 +81,17 @@ def dataset(installation: Installation, model: GuardedModel, batch: str) -> Evid
     """
     home, trust = installation.home, installation.trust
     arrived = fetch_batch(model, home, trust, batch)
+    seen = _remember_manifest(installation, model, arrived)
     cause = dataset_cause(model, arrived)
     folder = dataset_folder(home, model.name, arrived.version)
     known = find(home, trust, model.name, "dataset", cause)
     if known is None:
         rows, refused = _look(model, arrived)
+        found = (*_sent_again(arrived), *(refused.findings if refused else ()))
         files: dict[str, bytes] = {}
         if refused:
             _quarantine(home, model, arrived, cause, refused)
-            if find(home, trust, model.name, "dataset", _cause(model, arrived, None)) is not None:
+            if find(home, trust, model.name, "dataset", cause_of(model, arrived, None)) is not None:
                 # These bytes were proven before. The manifest may come back, so no evidence speaks against them.
                 raise RejectedError(f"{model.name}/dataset of batch {batch}: rejected: {refused.findings[0].sentence}")
         else:
@@ -208,13 +115,15 @@ def dataset(installation: Installation, model: GuardedModel, batch: str) -> Evid
                 "version": arrived.version,
                 "origin": arrived.origin,
                 **({"manifest": arrived.proof} if arrived.proof else {}),
+                **({"follows": arrived.follows} if arrived.follows else {}),
+                **({f"evidence:{SEEN_STAGE}": seen.document} if seen is not None else {}),
             },
             facts={
                 "rows": rows,
                 "bytes": len(arrived.content),
                 "source": arrived.place,
                 "columns": list(model.batches.columns),
-                **({"findings": [asdict(finding) for finding in refused.findings]} if refused else {}),
+                **({"findings": [asdict(finding) for finding in found]} if found else {}),
             },
         )
     require(known)
@@ -236,62 +145,12 @@ def taken_in(installation: Installation, model: GuardedModel, batch: str) -> Evi
     where = f"{model.name}/dataset of batch {batch}"
     if origin not in ("inbox", "files") and origin not in model.batches.sources:
         raise RejectedError(f"{where}: rejected: it comes from an unknown source; name {origin} in batches.sources")
-    if _needs_manifest(model, origin) and "manifest" not in given.inputs:
+    if needs_manifest(model, origin) and "manifest" not in given.inputs:
         raise RejectedError(
             f"{where}: rejected: it was taken in without a signed manifest, and one is required now; "
             f"materialize {model.name}/dataset for it again"
         )
     return given
-
-
-def _source_of(model: GuardedModel, batch: str) -> str | None:
-    """Return the source that a batch's name begins with."""
-    prefix, dot, _ = batch.partition(".")
-    return prefix if dot and prefix in model.batches.sources else None
-
-
-def _origin(model: GuardedModel, home: Home, batch: str) -> tuple[str, Callable[[], str], Callable[[], bytes]]:
-    """Return where a batch comes from, what says its place, and what reads it; no inbox gives the holdout."""
-    limit = model.batches.max_bytes
-    origin = _source_of(model, batch)
-    if origin is not None:
-        source, name = model.batches.sources[origin], batch.removeprefix(f"{origin}.")
-        return origin, lambda: source.place(name), lambda: source.fetch(name, max_bytes=limit)
-    inbox = _inbox(model, home)
-    if batch != model.split.batch and inbox.files(batch):
-        return "inbox", lambda: Path(inbox.place(batch)).name, lambda: inbox.fetch(batch, max_bytes=limit)
-    if batch in model.batches.files:
-        path = model.batches.files[batch]
-        return "files", lambda: path.name, lambda: read_file(path, max_bytes=limit)
-    raise UnavailableError(
-        f"{model.name}: no batch {batch}; put {batch}.csv (.parquet, .arrow, .jsonl) into {inbox.path}, "
-        "name it in batches.files, or name its source in batches.sources"
-    )
-
-
-def _inbox(model: GuardedModel, home: Home) -> LocalFolder:
-    path = home.inbox / model.name
-    if path.resolve() != path:
-        raise MalformedError(f"inbox of {model.name}: is reached by a link, and would take in what is not of the home")
-    return LocalFolder(path, require_manifest=model.batches.require_inbox_manifest)
-
-
-def _needs_manifest(model: GuardedModel, origin: str) -> bool:
-    if origin in ("inbox", "files"):
-        return origin == "inbox" and model.batches.require_inbox_manifest
-    return model.batches.sources[origin].require_manifest
-
-
-def _cause(model: GuardedModel, arrived: Arrived, unproven: str | None) -> Digest:
-    document: dict[str, object] = {
-        "batch": arrived.batch,
-        "version": arrived.version,
-        "columns": list(model.batches.columns),
-        "null": list(model.batches.null),
-    }
-    if arrived.proof or arrived.unproven:
-        document["provenance"] = {"origin": arrived.origin, "unproven": unproven}
-    return digest_of(document)
 
 
 def _look(model: GuardedModel, arrived: Arrived) -> tuple[int, Report | None]:
@@ -329,7 +188,43 @@ def _manifest(installation: Installation, model: GuardedModel, arrived: Arrived,
     )
 
 
+def _sent_again(arrived: Arrived) -> tuple[Finding, ...]:
+    if not arrived.follows:
+        return ()
+    said = f"{arrived.batch}: version {arrived.version[:12]} came before, others followed, and now it comes again"
+    return (Finding(None, "sent_again", 0, 0, "warn", said, "provenance", "screen"),)
+
+
+def _remember_manifest(installation: Installation, model: GuardedModel, arrived: Arrived) -> Evidence | None:
+    """Record that a source's manifest was seen, where it is the newest; return the evidence of it."""
+    manifest, home, trust = arrived.manifest, installation.home, installation.trust
+    if manifest is None:
+        return None
+    cause = digest_of({"source": manifest.source, "manifest": manifest.digest})
+    known = find(home, trust, model.name, SEEN_STAGE, cause)
+    newest = newest_seen(home, trust, model.name, manifest.source)
+    if known is not None or (newest is not None and manifest.issued < newest):
+        return known
+    return record(
+        home,
+        installation.signer(),
+        trust,
+        model=model.name,
+        stage=SEEN_STAGE,
+        cause=cause,
+        subjects={},
+        inputs={"source": manifest.source, "manifest": manifest.digest, "issued": manifest.issued.isoformat()},
+        facts={"files": len(manifest.files)},
+    )
+
+
 def _quarantine(home: Home, model: GuardedModel, arrived: Arrived, cause: Digest, refused: Report) -> None:
+    """Keep the reason and the first bytes: all that is refused of one model takes a bounded part of the disk."""
     document = {"model": model.name, "stage": "dataset", "batch": arrived.batch, "dataset": arrived.version}
     files = render_quarantine(refused, document)
-    home.write_folder(home.quarantine / model.name / cause, files)
+    folder = home.quarantine / model.name / cause
+    kept = sum(path.lstat().st_size for path in folder.parent.glob(f"*/{BYTES_FILE}"))
+    content = arrived.content[:MAX_KEPT_BYTES]
+    if content and not folder.exists() and kept + len(content) <= _MAX_KEPT_IN_ALL:
+        files[BYTES_FILE] = content
+    home.write_folder(folder, files)

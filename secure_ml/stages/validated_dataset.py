@@ -37,16 +37,28 @@ TABLE_FILE, PROFILE_FILE, MANIFEST_FILE = "table.parquet", "profile.json", "mani
 
 
 def validation_cause(
-    model: GuardedModel, batch: str, version: str, policy: Policy, released: Mapping[str, str] | None = None
+    model: GuardedModel,
+    batch: str,
+    version: str,
+    policy: Policy,
+    released: Mapping[str, str] | None = None,
+    follows: str = "",
 ) -> Digest:
-    """Return the cause of validating one version of a batch under the present contract, after these decisions."""
+    """Return the cause of validating one version of a batch under the present contract, after these decisions.
+
+    A version that came again, after the evidence that it `follows`, is validated again: it is the newest.
+    """
     causes: dict[str, Json] = {
         "batch": batch,
         "version": version,
         "contract": model.contract_digest,
         "policy": policy,
     }
-    return digest_of({**causes, "released": dict(released)} if released else causes)
+    if released:
+        causes["released"] = dict(released)
+    if follows:
+        causes["follows"] = follows
+    return digest_of(causes)
 
 
 def validated_dataset(installation: Installation, model: GuardedModel, batch: str) -> Evidence:
@@ -69,7 +81,7 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
     }
     quarantined = entries(home, trust, model.name)
     held = hold(installation, model, version, quarantined)
-    cause = validation_cause(model, batch, version, installation.policy, held.released)
+    cause = validation_cause(model, batch, version, installation.policy, held.released, given.inputs.get("follows", ""))
     known = find(home, trust, model.name, "validated_dataset", cause)
     if known is None:
         before = _previous(installation, model, given, quarantined)

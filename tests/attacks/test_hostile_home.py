@@ -27,7 +27,8 @@ from secure_ml.releases import current_release, releases
 from secure_ml.signing.envelope import PAYLOAD_TYPE
 from secure_ml.signing.keys import signer_path
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.dataset import batch_names, dataset
+from secure_ml.stages.dataset import dataset
+from secure_ml.stages.fetching import batch_names
 from secure_ml.stages.release import release
 from secure_ml.stages.signed_model import signed_model
 from secure_ml.stages.trained_model import trained_model

@@ -18,7 +18,8 @@ from secure_ml.gates import Evidence, read_subjects
 from secure_ml.installation import Installation
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.arrival import arrivals
-from secure_ml.stages.dataset import BATCH_FILES, batch_names, dataset, dataset_folder
+from secure_ml.stages.dataset import BATCH_FILES, dataset, dataset_folder
+from secure_ml.stages.fetching import batch_names
 from secure_ml.stages.training_set import TRAINING_FILE, training_set
 from secure_ml.stages.validated_dataset import TABLE_FILE, validated_dataset
 from secure_ml.stages.validation import check_stage

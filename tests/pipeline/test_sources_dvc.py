@@ -21,7 +21,7 @@ from secure_ml.signing.keys import Signer
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.validated_dataset import validated_dataset
 from tests.own_model import rows
-from tests.sources_support import GOOD, POISON, model_on, parquet
+from tests.sources_support import GOOD, POISON, follow_changes, model_on, parquet
 from tests.support import flip
 
 MARCH = rows(60, seed=4).encode()
@@ -80,6 +80,13 @@ def test_files_and_folders_are_batches_and_go_through_both_gates(repository: Pat
         dataset(installation, model, batch)
         assert validated_dataset(installation, model, batch).facts["rows"] == 60
     assert source.fetch("raw.deep.april", max_bytes=1 << 20) == GOOD
+
+
+def test_changed_bytes_of_a_tracked_file_are_a_new_version(tmp_path: Path, installation: Installation) -> None:
+    folder = tmp_path / "lab"
+    folder.mkdir()
+    model = model_on(sources={"lab": DVC(folder, require_manifest=False)})
+    follow_changes(installation, model, "lab.january", lambda content: write_file(folder, "january.csv", content))
 
 
 def test_the_workspace_is_not_read(repository: Path) -> None:

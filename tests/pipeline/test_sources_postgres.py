@@ -14,10 +14,11 @@ from secure_ml.digests import sha256
 from secure_ml.errors import MalformedError, PreconditionError, RejectedError, SecureMLError, UnavailableError
 from secure_ml.installation import Installation
 from secure_ml.signing.keys import Signer
-from secure_ml.stages.dataset import batch_names, dataset
+from secure_ml.stages.dataset import dataset
+from secure_ml.stages.fetching import batch_names
 from secure_ml.stages.validated_dataset import validated_dataset
 from tests.postgres_support import BINARIES, PASSWORD, environment_of, postgres_server
-from tests.sources_support import model_on
+from tests.sources_support import follow_changes, model_on
 
 pytestmark = pytest.mark.skipif(BINARIES is None, reason="no Postgres server here (Debian's package postgresql)")
 
@@ -87,6 +88,23 @@ def test_a_table_is_the_same_bytes_whatever_the_session_of_the_user_says(monkeyp
     monkeypatch.setenv("PGOPTIONS", "-c datestyle=German -c timezone=Asia/Tokyo -c extra_float_digits=-3")
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     assert fetched(SALES) == plain
+
+
+def test_changed_rows_of_a_table_are_a_new_version(port: int, installation: Installation) -> None:
+    import psycopg
+
+    model = model_on(sources={"shop": open_source(may=Table("may"))})
+    with psycopg.connect(
+        host="127.0.0.1", port=port, user="owner", password=PASSWORD, dbname="postgres", autocommit=True
+    ) as connection:
+        connection.execute("create table may (x float8, y float8, target int)")
+
+        def put(content: bytes) -> None:
+            connection.execute("truncate may")
+            with connection.cursor().copy("copy may from stdin (format csv, header true)") as copy:
+                copy.write(content)
+
+        follow_changes(installation, model, "shop.may", put)
 
 
 def test_a_signed_manifest_lists_a_database_too(installation: Installation, signer: Signer, tmp_path: Path) -> None:

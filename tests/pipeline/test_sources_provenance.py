@@ -21,7 +21,8 @@ from secure_ml.signing.envelope import sign_statement, verify_statement
 from secure_ml.signing.keys import Signer, Trust, keyid_of
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.arrival import arrivals
-from secure_ml.stages.dataset import batch_names, dataset
+from secure_ml.stages.dataset import dataset
+from secure_ml.stages.fetching import batch_names
 from secure_ml.stages.validated_dataset import validated_dataset
 from sensors.watching import definitions_of
 from tests.sources_support import GOOD, POISON, model_on

@@ -17,9 +17,10 @@ from secure_ml.digests import sha256
 from secure_ml.errors import MalformedError, RejectedError, UnavailableError
 from secure_ml.installation import Installation
 from secure_ml.signing.keys import Signer
-from secure_ml.stages.dataset import batch_names, dataset
+from secure_ml.stages.dataset import dataset
+from secure_ml.stages.fetching import batch_names
 from secure_ml.stages.validated_dataset import validated_dataset
-from tests.sources_support import AWS, GOOD, POISON, model_on, parquet, s3_client, s3_server
+from tests.sources_support import AWS, GOOD, POISON, follow_changes, model_on, parquet, s3_client, s3_server
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,17 @@ def test_a_poisoned_object_goes_through_without_the_control_and_is_quarantined_w
         dataset(installation, guarded, "sales.january")
     client.put_object(Bucket="sales", Key="2025/january.csv", Body=GOOD)
     dataset(installation, guarded, "sales.january")
+
+
+@pytest.mark.usefixtures("credentials")
+def test_changed_bytes_of_an_object_are_a_new_version(server: str, installation: Installation) -> None:
+    client = s3_client(server)
+    model = model_on(sources={"sales": S3("sales", "2026", endpoint=server, require_manifest=False)})
+
+    def put(content: bytes) -> None:
+        client.put_object(Bucket="sales", Key="2026/january.csv", Body=content)
+
+    follow_changes(installation, model, "sales.january", put)
 
 
 class Deceiver(BaseHTTPRequestHandler):
