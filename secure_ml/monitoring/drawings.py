@@ -14,6 +14,7 @@ Verdict = Literal["passed", "warned", "blocked"]
 _WIDTH: Final = 260.0
 _HEIGHT: Final = 76.0
 _LINE: Final = 19.0
+_SCALES: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 class Bar(NamedTuple):
@@ -81,6 +82,9 @@ def draw_values(values: Sequence[tuple[str, int]], total: int, label: str) -> Ma
 def draw_trend(bars: Sequence[Bar], label: str) -> Markup:
     """Draw one bar a batch, oldest first: its height is the share of rows that failed, its colour the verdict.
 
+    The scale ends at the first of 1, 2, 5, 10, 20, 50 and 100 % that no bar passes. Where there is no room for all
+    names, the oldest and the newest are written.
+
     Args:
         bars: At least one.
         label: What the picture shows.
@@ -88,18 +92,24 @@ def draw_trend(bars: Sequence[Bar], label: str) -> Markup:
     width, height, left = 640.0, 84.0, 40.0
     step = min((width - left) / len(bars), 72.0)
     end = {"text-anchor": "end"}
+    top = next((end for end in _SCALES if all(bar.share <= end for bar in bars)), 1.0)
     parts = [
-        element("text", "100 %", x=_number(left - 6), y="11", **end),
+        element("text", share(top, 1), x=_number(left - 6), y="11", **end),
         element("text", "0 %", x=_number(left - 6), y=_number(height), **end),
         element("line", x1=_number(left), x2=_number(width), y1="0.5", y2="0.5", _class="axis"),
         element("line", x1=_number(left), x2=_number(width), y1=_number(height), y2=_number(height), _class="axis"),
     ]
     for index, bar in enumerate(bars):
         x = left + index * step
-        parts.append(_bar(bar, x + step * 0.12, step * 0.76, height))
+        scaled = bar._replace(share=bar.share / top)
+        parts.append(_bar(scaled, x + step * 0.12, step * 0.76, height))
         if step >= _WIDTH / 5:
             middle = {"text-anchor": "middle"}
             parts.append(element("text", _cut(bar.name, 11), x=_number(x + step / 2), y=_number(height + 14), **middle))
+    if step < _WIDTH / 5:
+        parts.append(element("text", _cut(bars[0].name, 30), x=_number(left), y=_number(height + 14)))
+        last = {"x": _number(left + step * len(bars)), "y": _number(height + 14), **end}
+        parts.append(element("text", _cut(bars[-1].name, 30), **last))
     return _svg(width, height + 18, label, parts, "trend")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from secure_ml.monitoring.drawings import draw_trend
@@ -15,6 +15,8 @@ __all__ = ["render_index"]
 
 _TREND: Final = 60
 _MOST_SHOWN: Final = 200
+_CARDS: Final = 10
+_ROWS: Final = 20
 _ORDER: Final = ("blocked", "warned", "passed")
 _SIGNS: Final = {"blocked": "✕", "warned": "!", "passed": "✓"}
 _NOTHING: Final = {TRAINING_SET: "no screen found anything"}
@@ -47,13 +49,12 @@ def render_index(state: State) -> tuple[bytes, dict[str, Any]]:
     ]
     if undecided:
         body.append(element("h2", f"Blocked now ({len(undecided)})"))
-        body += [
-            _blocked(item, several) for item in sorted(undecided, key=lambda item: item.evidence.made_at, reverse=True)
-        ]
+        newest_first = sorted(undecided, key=lambda item: item.evidence.made_at, reverse=True)
+        body += _folded(newest_first, _CARDS, "more that are blocked", lambda items: _cards(items, several))
     waiting = _waiting(state, undecided)
     if waiting:
         said = f"Refused before, and nobody decided ({len(waiting)})"
-        body += [element("h2", said), *(_blocked(item, several) for item in waiting[:_MOST_SHOWN])]
+        body += [element("h2", said), *_folded(waiting, _CARDS, "more", lambda items: _cards(items, several))]
     if lines and not undecided and not waiting:
         body.append(element("p", "Nothing is blocked, or what is was decided about.", _class="card passed"))
     if not lines:
@@ -144,6 +145,25 @@ def _blocked(item: Validation, several: bool) -> Markup:
     )
 
 
+def _cards(items: Sequence[Validation], several: bool) -> Markup:
+    return element("div", *(_blocked(item, several) for item in items))
+
+
+def _folded(
+    items: Sequence[Validation], shown: int, more: str, draw: Callable[[Sequence[Validation]], Markup]
+) -> list[Markup]:
+    """Draw the first items, and the others in a part that a person opens; what is left out stands in the JSON."""
+    parts = [draw(items[:shown])] if shown else []
+    rest = items[shown:]
+    if rest:
+        inner = [draw(rest[:_MOST_SHOWN])]
+        if len(rest) > _MOST_SHOWN:
+            left = f"{len(rest) - _MOST_SHOWN:,} more stand in the JSON beside this page."
+            inner.append(element("p", left, _class="soft"))
+        parts.append(element("details", element("summary", f"{len(rest):,} {more}"), *inner))
+    return parts
+
+
 def _matrix(lines: dict[tuple[str, str, str], list[Validation]], several: bool) -> Markup:
     """Return a table of models against environments, with the newest verdict of each batch counted."""
     environments = sorted({key[1:] for key in lines})
@@ -171,7 +191,9 @@ def _model(key: tuple[str, str, str], line: Sequence[Validation], several: bool)
     shown = line[-_TREND:]
     label = f"share of rows that broke the worst rule, the newest {len(shown)} validations, oldest first"
     shown_above = {item.evidence.cause for item in newest}
-    older = [item for item in reversed(line) if item.evidence.cause not in shown_above][:_MOST_SHOWN]
+    older = [item for item in reversed(line) if item.evidence.cause not in shown_above]
+    worst_first = sorted(newest, key=lambda item: _ORDER.index(item.verdict))
+    passed = sum(item.verdict == "passed" for item in newest)
     parts: list[Markup] = [
         element(
             "div",
@@ -185,14 +207,9 @@ def _model(key: tuple[str, str, str], line: Sequence[Validation], several: bool)
         ),
         draw_trend([item.bar for item in shown], label),
         element("p", label.capitalize(), ".", _class="soft"),
-        _table(sorted(newest, key=lambda item: _ORDER.index(item.verdict))[:_MOST_SHOWN]),
+        *_folded(worst_first, min(len(newest) - passed + _ROWS, _MOST_SHOWN), "more batches", _table),
     ]
-    if older:
-        parts.append(
-            element(
-                "details", element("summary", f"{_count(len(older), 'earlier validation')} of the same"), _table(older)
-            )
-        )
+    parts += _folded(older, 0, f"earlier validation{'' if len(older) == 1 else 's'} of the same", _table)
     return [element("h2", f"{model} · {_environment(place, policy, several)}"), element("div", *parts, _class="card")]
 
 

@@ -163,9 +163,9 @@ def test_no_hostile_name_runs_in_the_browser(tmp_path: Path, look: webdriver.Chr
 
 def test_a_long_history_stays_readable(tmp_path: Path, look: webdriver.Chrome) -> None:
     place = Installation.from_environment(environment_in(tmp_path))
-    for day in range(70):
+    for day in range(200):
         bad = day % 9 == 4
-        failed = 10 + day if bad else 3 if day % 4 == 1 else 0
+        failed = 10 + day // 2 if bad else 3 if day % 4 == 1 else 0
         finding = {
             **{"column": "price", "rule": "in_range(0, 100)", "failed": failed, "rows": 200, "by": "compiled"},
             **{"tier": "block" if bad else "warn", "code": "out_of_range"},
@@ -191,5 +191,12 @@ def test_a_long_history_stays_readable(tmp_path: Path, look: webdriver.Chrome) -
     write_own_docs(place)
     as_screen(look, 1200, "dark")
     look.get((docs_folder(place) / "index.html").as_uri())
-    require_shown(look, "70 batches, 70 validations", "the newest 60 validations", "price: 77 of 200 rows above 100")
+    require_shown(look, "200 batches, 200 validations", "the newest 60 validations", "price: 106 of 200 rows above 100")
+    require_shown(look, "Blocked now (22)", "12 more that are blocked", "day_199")
+    assert look.execute_script("return document.documentElement.scrollHeight") < 6000, (
+        "folded, it is a few screens long"
+    )
+    assert "day_004" not in shown(look).split("All environments")[0], "the oldest of what is blocked is folded away"
+    look.find_element(By.XPATH, "//summary[contains(., '12 more that are blocked')]").click()
+    require_shown(look, "prices: day_004")
     keep(look, "validation_long_history")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from secure_ml.monitoring.drawings import draw_values, figure, share
+from secure_ml.monitoring.drawings import Bar, draw_trend, draw_values, figure, share
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,14 @@ def test_a_long_value_is_cut_in_the_picture_and_whole_beside_it() -> None:
     drawn = draw_values([("x" * 40, 5), ("y", 5)], 10, "values")
     assert f"{'x' * 17}…</text>" in drawn
     assert f"<title>{'x' * 40}: 5</title>" in drawn
+
+
+def test_the_scale_of_a_trend_fits_its_largest_share_and_its_ends_are_named() -> None:
+    small = draw_trend([Bar(f"day_{day}", "warned", 0.001 * day, "") for day in range(30)], "trend")
+    assert ">5 %</text>" in small
+    assert "100 %" not in small
+    assert ">day_0</text>" in small
+    assert ">day_29</text>" in small
+    assert ">day_15</text>" not in small
+    assert ">100 %</text>" in draw_trend([Bar("a", "blocked", 0.9, "")], "trend")
+    assert ">1 %</text>" in draw_trend([Bar("a", "passed", 0.0, "")], "trend")
