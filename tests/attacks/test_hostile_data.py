@@ -19,7 +19,8 @@ from secure_ml.lineage.quarantine_entries import entries
 from secure_ml.monitoring.validation_docs import docs_folder, write_own_docs
 from secure_ml.monitoring.validation_state import current
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.dataset import dataset, inbox_batches
+from secure_ml.stages.dataset import dataset
+from secure_ml.stages.fetching import inbox_batches
 from secure_ml.stages.quarantine_decision import discard
 from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
