@@ -172,7 +172,10 @@ def test_a_decision_that_a_foreign_key_signed_releases_nothing(
 def test_a_good_decision_about_something_else_releases_nothing(
     installation: Installation, wide: GuardedModel, refused: Evidence
 ) -> None:
-    """Signed by the right key, about another refusal: replayed under this one's name, or left where it is."""
+    """Signed by the right key, about another refusal: replayed under this one's name, or left where it is.
+
+    That this refusal's digest stands in it elsewhere, as in a reason that somebody was given to type, is no decision.
+    """
     other = record(
         installation.home,
         installation.signer(),
@@ -181,7 +184,7 @@ def test_a_good_decision_about_something_else_releases_nothing(
         stage=DECISION_STAGE,
         cause=digest_of({"of": "something else"}),
         subjects={},
-        inputs={**refused.inputs, "action": "release", "by": "ada", "why": WHY, "refusal:0": "0" * 64},
+        inputs={**refused.inputs, "action": "release", "by": "ada", "why": refused.document, "refusal:0": "0" * 64},
         facts={},
     )
     with pytest.raises(RejectedError, match=r"since contract .* refused the same bytes"):
