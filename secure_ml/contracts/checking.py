@@ -10,10 +10,9 @@ from secure_ml.contracts.anomalies import with_comparisons
 from secure_ml.contracts.compiled import run_rules
 from secure_ml.contracts.findings import Finding, Report
 from secure_ml.contracts.profile import Profile
-from secure_ml.contracts.queries import fetch, fetch_polars
+from secure_ml.contracts.queries import fetch_polars
 from secure_ml.contracts.rules import compile_rules
 from secure_ml.contracts.slicing import Slice, with_slices
-from secure_ml.contracts.tables import is_text
 from secure_ml.spec import GuardedModel
 
 if TYPE_CHECKING:
@@ -45,15 +44,15 @@ def check(
     """
     rules = replace(compile_rules(model.schema), strict=True)
     report, bound = run_rules(table, rules, environment=environment)
-    infinite = [] if is_text(table) else _infinite(bound, model, report.rows)
-    if infinite:
-        found = sorted((*infinite, *report.findings), key=lambda finding: (finding.tier != "block", -finding.failed))
-        report = replace(report, findings=tuple(found))
     fits = not any(
         finding.code in ("missing_column", "wrong_type") or finding.rule.startswith("coerce")
         for finding in report.findings
     )
     frame = _frame(bound) if fits else None
+    infinite = _infinite(frame, model) if frame is not None else []
+    if infinite:
+        found = sorted((*infinite, *report.findings), key=lambda finding: (finding.tier != "block", -finding.failed))
+        report = replace(report, findings=tuple(found))
     report = with_comparisons(report, bound, model.schema, rules, previous=previous, training=training)
     report = with_slices(report, bound, table, rules, environment=environment, more=slices)
     return replace(report, frame=frame)
@@ -79,25 +78,16 @@ def _frame(bound: Bound) -> pl.DataFrame:
     return frame
 
 
-def _infinite(bound: Bound, model: GuardedModel, rows: int) -> list[Finding]:
+def _infinite(frame: pl.DataFrame, model: GuardedModel) -> list[Finding]:
     """Find the features with an infinite number, which a typed file may hold."""
-    cells = {name: bound.cells[name] for name in model.features if name in bound.cells}
-    floats = {name: cell.value.isinf().sum() for name, cell in cells.items() if cell.dtype.is_float()}
-    if not floats:
-        return []
-    (counts,) = fetch(bound.table.aggregate(**floats))
-    said = "of {rows} rows infinite, and no request can hold that"
+    import polars as pl
+    import polars.selectors as cs
+
+    floats = [name for name in model.features if name in cs.expand_selector(frame, cs.float())]
+    counts = frame.select(pl.col(floats).is_infinite().sum()).to_dicts()[0] if floats else {}
+    said = f"of {frame.height} rows infinite, and no request can hold that"
     return [
-        Finding(
-            name,
-            "finite",
-            int(count),
-            rows,
-            "block",
-            f"{name}: {int(count)} {said.format(rows=rows)}",
-            "out_of_range",
-            "compiled",
-        )
+        Finding(name, "finite", count, frame.height, "block", f"{name}: {count} {said}", "out_of_range", "screen")
         for name, count in counts.items()
         if count
     ]

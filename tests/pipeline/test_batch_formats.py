@@ -7,10 +7,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pandera.polars as pa
 import polars as pl
 import pytest
 
+from secure_ml.contracts.checking import check
 from secure_ml.contracts.compiled import check_table
+from secure_ml.contracts.findings import Report
 from secure_ml.contracts.reading import open_batch
 from secure_ml.digests import sha256
 from secure_ml.errors import RejectedError
@@ -117,6 +120,36 @@ def test_an_infinite_feature_passes_the_contract_and_is_refused(installation: In
     put(installation, model, "bad.parquet", content)
     with pytest.raises(RejectedError, match="y: 1 of 2 rows infinite, and no request can hold that"):
         take_in(installation, model, "bad")
+
+
+def test_what_is_coerced_or_filled_reaches_the_table_as_the_contract_says(tmp_path: Path) -> None:
+    model = guarded_model(tmp_path / "model")
+    column = pa.Column(pl.Float64, pa.Check.in_range(-10, 10), coerce=True, default=3.0)
+    schema = pa.DataFrameSchema({"x": column, "y": pa.Column(pl.Float64), "target": pa.Column(pl.Int64)})
+    rest = {"y": [1.0, 2.0], "target": [0, 1]}
+
+    def report(x: pl.Series) -> Report:
+        content = rendered(pl.DataFrame({"x": x, **rest}), ".parquet")
+        return check(open_batch(content, model.batches, "x"), replace(model, contract=schema))
+
+    integers = pl.Series([1, 2])
+    for given in (integers, integers.cast(pl.Float32), pl.Series(["1", "2.0"]), pl.Series([1.0, 2.0])):
+        found = report(given)
+        assert found.accepted
+        assert found.frame is not None
+        assert found.frame["x"].equals(pl.Series("x", [1.0, 2.0]))
+    filled = report(pl.Series([None, "2"])).frame
+    assert filled is not None
+    assert filled["x"].to_list() == [3.0, 2.0]
+    wrong = report(pl.Series(["a", "2"]))
+    assert not wrong.accepted
+    assert wrong.frame is None
+    unbounded = pa.Column(pl.Float64, coerce=True)
+    schema = pa.DataFrameSchema({"x": unbounded, "y": pa.Column(pl.Float64), "target": pa.Column(pl.Int64)})
+    infinite = report(pl.Series(["inf", "2"]))
+    assert [finding.sentence for finding in infinite.findings] == [
+        "x: 1 of 2 rows infinite, and no request can hold that"
+    ]
 
 
 def test_not_a_number_is_missing_to_the_training_set(installation: Installation, tmp_path: Path) -> None:
