@@ -16,7 +16,7 @@ from secure_ml.commands.saying import ACCEPTED, REJECTED, AddCommand, say
 if TYPE_CHECKING:
     import ibis
 
-    from secure_ml.contracts.findings import Report
+    from secure_ml.contracts.findings import Finding, Report
     from secure_ml.contracts.policy import Policy
     from secure_ml.contracts.profile import Profile
 
@@ -112,12 +112,16 @@ def _validate(chosen: argparse.Namespace) -> int:
             "fallbacks": [asdict(fallback) for fallback in report.fallbacks],
             "unjudged": [asdict(part) for part in report.unjudged],
         },
-        [f"{finding.tier}: {finding.sentence} [{finding.code}]" for finding in report.findings]
+        [f"{finding.tier}: {finding.sentence} [{finding.code}]{_first(finding)}" for finding in report.findings]
         + [f"not compiled: {item.column or 'table'}: {item.rule}: {item.why}" for item in report.fallbacks]
         + _unjudged(report),
         f"{chosen.file.name}: {verdict}{under}: {report.rows} rows, {blocking} blocking findings, {warnings} warnings",
     )
     return ACCEPTED if report.accepted else REJECTED
+
+
+def _first(finding: Finding) -> str:
+    return f" first at row {finding.first_rows[0]}" if finding.first_rows else ""
 
 
 def _unjudged(report: Report) -> list[str]:

@@ -5,7 +5,7 @@ Findings about the shape of a table (a column that is missing, new, out of order
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import ibis
     import polars as pl
 
-__all__ = ["Bound", "bind"]
+__all__ = ["Bound", "bind", "computed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class Bound:
         dtypes: All columns of the file, as Polars would read them.
         keys: Column to the name that its typed values have in `table`.
         free: What no column's name begins with.
+        source: The table as it came.
+        read: Each declared column that is there, over `source`.
     """
 
     table: ibis.Table
@@ -50,6 +52,8 @@ class Bound:
     dtypes: Mapping[str, pl.DataType]
     keys: Mapping[str, str]
     free: str
+    source: ibis.Table
+    read: Mapping[str, Cell]
 
 
 def bind(
@@ -75,6 +79,7 @@ def bind(
     shape: list[Finding] = []
     columns, kept = _resolve(rules, list(dtypes))
     here: list[ContractColumn] = []
+    gone: set[str] = set()
     for column in columns:
         wanted = environment is None or not column.environments or environment in column.environments
         if not wanted:
@@ -88,7 +93,7 @@ def bind(
                         "column must be absent in " + str(environment),
                     )
                 )
-            kept = [rule for rule in kept if rule.column != column.name]
+            gone.add(column.name)
         elif column.name in dtypes:
             here.append(column)
         else:
@@ -102,24 +107,29 @@ def bind(
                         "column is missing",
                     )
                 )
-            kept = [rule for rule in kept if rule.column != column.name]
+            gone.add(column.name)
     shape += _extra(rules, columns, list(dtypes))
     shape += _order(rules, here, list(dtypes))
-    cells, whole = _cells(table, dtypes, here, text=text)
+    read, whole = _cells(table, dtypes, here, text=text)
     free = _free_prefix(dtypes)
-    base, cells, keys = _computed(table, cells, free)
+    base, cells, keys = computed(table, read, free, table.columns)
     left: list[Rule] = []
+    declared = {(column.name, str(column.dtype)): column for column in reversed(here)}
     for rule in kept:
-        if rule.kind == "column_present" or rule.column in whole:
+        if rule.kind == "column_present" or rule.column in whole or rule.column in gone:
             continue
         if rule.kind == "type" and not text:
-            shape += _wrong_type(rule, here, dtypes, rules.pandas)
+            # Two patterns over names may match one column, each with a type of its own.
+            column = declared[str(rule.column), rule.parameters["dtype"]]
+            shape += _wrong_type(rule, column, dtypes, rules.pandas)
             continue
         if rule.kind == "type" and cells[str(rule.column)].wrong is None:
             continue
         left.append(rule)
     names = tuple(column.name for column in here) if rules.strict == "filter" else tuple(dtypes)
-    return Bound(base, cells, tuple(left), tuple(here), whole, tuple(shape), names, dict(dtypes), keys, free)
+    return Bound(
+        base, cells, tuple(left), tuple(here), whole, tuple(shape), names, dict(dtypes), keys, free, table, read
+    )
 
 
 def _said(column: str | None, rule: str, code: ReasonCode, tier: Tier, sentence: str) -> Finding:
@@ -131,13 +141,16 @@ def _resolve(rules: Rules, names: list[str]) -> tuple[list[ContractColumn], list
     """Put the columns that a pattern matches in its place; a declared column is left to its own rules."""
     declared = {column.name for column in rules.columns if not column.regex}
     columns: list[ContractColumn] = []
-    made: list[Rule] = list(rules.of(None))
+    own: dict[str | None, list[Rule]] = {}
+    for rule in rules.rules:
+        own.setdefault(rule.column, []).append(rule)
+    made: list[Rule] = own.get(None, [])
     for column in rules.columns:
         matched = [column.name]
         if column.regex:
             matched = [name for name in _matching(column, names) if name not in declared] or matched
         columns += [replace(column, name=name, regex=False) for name in matched]
-        made += [replace(rule, column=name) for name in matched for rule in rules.of(column.name)]
+        made += [replace(rule, column=name) for name in matched for rule in own.get(column.name, ())]
     return columns, made
 
 
@@ -183,11 +196,7 @@ def _order(rules: Rules, here: list[ContractColumn], names: list[str]) -> list[F
     return []
 
 
-def _wrong_type(
-    rule: Rule, here: list[ContractColumn], dtypes: Mapping[str, pl.DataType], pandas: bool
-) -> list[Finding]:
-    # Two patterns over names may match one column, each with a type of its own.
-    column = next(item for item in here if item.name == rule.column and str(item.dtype) == rule.parameters["dtype"])
+def _wrong_type(rule: Rule, column: ContractColumn, dtypes: Mapping[str, pl.DataType], pandas: bool) -> list[Finding]:
     actual = dtypes[column.name]
     if _matches(column, actual, pandas):
         return []
@@ -268,15 +277,27 @@ def _held(dtype: pl.DataType, kind: Any) -> bool:
     return bool(dtype == pl.Binary or not kind.is_binary())
 
 
-def _computed(
-    table: ibis.Table, cells: Mapping[str, Cell], free: str
+def computed(
+    table: ibis.Table, cells: Mapping[str, Cell], free: str, names: Sequence[str]
 ) -> tuple[ibis.Table, dict[str, Cell], dict[str, str]]:
-    """Compute once, as columns of a table of its own, what is not a column as it stands."""
+    """Compute once, as columns of a table beside the named ones, what is not a column as it stands.
+
+    Args:
+        table: As it came.
+        cells: Columns over it.
+        free: What no column's name begins with.
+        names: The columns to keep.
+
+    Returns:
+        The table, the cells over it, and column to the name that its typed values have in it.
+    """
     changed = {
         name: f"{free}{index}" for index, (name, cell) in enumerate(cells.items()) if not cell.value.equals(table[name])
     }
-    base = table.mutate(**{key: cells[name].value for name, key in changed.items()}) if changed else table
-    keys = {name: changed.get(name, name) for name in table.columns}
+    base = table
+    if changed or len(names) < len(table.columns):
+        base = table.select(*names, **{key: cells[name].value for name, key in changed.items()})
+    keys = {name: changed.get(name, name) for name in names}
     made: dict[str, Cell] = {}
     for name, cell in cells.items():
         value, text = base[keys[name]], base[name]

@@ -133,7 +133,12 @@ def render_sarif(report: Report, name: str, file: str) -> bytes:
                 "partialFingerprints": {
                     "columnAndRule/v1": digest_of([_json(finding.column or ""), _json(finding.rule)])
                 },
-                "properties": {"rule": _json(finding.rule), "failed": finding.failed, "rows": finding.rows},
+                "properties": {
+                    "rule": _json(finding.rule),
+                    "failed": finding.failed,
+                    "rows": finding.rows,
+                    "firstRows": list(finding.first_rows),
+                },
             }
             for finding in report.findings
         ],

@@ -10,35 +10,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.contracts.aggregates import Aggregate, aggregate
 from secure_ml.contracts.binding import Bound, bind
-from secure_ml.contracts.expressions import Part, Unportable, compare_columns, count_where, failing_parts, passes
-from secure_ml.contracts.failing import failing_rows
+from secure_ml.contracts.failing import failing_rows, first_repeated, has_order
 from secure_ml.contracts.falling_back import Judged, judge_check, judge_column
-from secure_ml.contracts.few_values import BY_VALUE, count_few_values, figures_by_value
 from secure_ml.contracts.findings import Fallback, Finding, Report
 from secure_ml.contracts.loading import Contract
-from secure_ml.contracts.queries import fetch
+from secure_ml.contracts.one_pass import Passed, run_pass
 from secure_ml.contracts.rules import Rule, Rules, compile_rules
 from secure_ml.contracts.tables import dtypes_of, is_text
-from secure_ml.contracts.uniqueness import UNIQUENESS, comparable, repeated_rows
+from secure_ml.contracts.uniqueness import repeated_rows
+from secure_ml.contracts.wide import pieces
 
 if TYPE_CHECKING:
     import ibis
 
 __all__ = ["check_table", "run_rules"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    """A compiled rule of each row: its parts, each with the ibis boolean that a row fails it."""
-
-    rule: Rule
-    parts: tuple[Part, ...]
 
 
 def check_table(table: ibis.Table, contract: Any, *, environment: str | None = None) -> Report:
@@ -72,126 +61,57 @@ def run_rules(
     # 1. Shape and types.
     opened = table if part_of is None else part_of
     bound = bind(table, dtypes_of(opened), rules, text=is_text(opened), environment=environment)
-    counted: list[_Counted] = []
-    aggregates: list[Aggregate] = []
-    unique: list[Rule] = []
-    fallbacks = [(rule, rule.why or "") for rule in bound.rules if rule.why is not None]
-    for rule in bound.rules:
-        if rule.why is not None:
-            continue
-        try:
-            if rule.kind in UNIQUENESS:
-                unique.append(comparable(rule, bound))
-            elif (made := aggregate(rule, bound)) is not None:
-                aggregates.append(made)
-            else:
-                counted.append(_Counted(rule, _parts(rule, bound)))
-        except Unportable as error:
-            fallbacks.append((rule, str(error)))
-    # 2. One aggregate.
-    all_rules = [*(item.rule for item in counted), *(made.rule for made in aggregates)]
-    few = count_few_values(bound, all_rules) if part_of is None else {}
-    values = _one_pass(bound, counted, aggregates, few)
-    rows = int(values["rows"])
-    failed = [item for index, item in enumerate(counted) if values[f"c{index}"]]
+    # 2. One aggregate; several where the table has very many columns.
+    first, *more = pieces(bound)
+    passed = [run_pass(first, None, by_value=part_of is None)]
+    rows = int(passed[0].values["rows"])
+    passed += [run_pass(piece, rows, by_value=part_of is None) for piece in more]
     findings = [replace(finding, failed=rows, rows=rows) for finding in bound.shape]
-    for index, made in enumerate(aggregates):
-        figures = {name: values[f"a{index}_{name}"] for name in made.measures}
-        bad = made.failed(figures, rows)
-        if bad is not None:
-            findings.append(_finding(made.rule, made.said, bad, rows))
+    findings += [
+        _finding(made.rule, made.said, bad, rows) for one in passed for made, bad in one.aggregates_failed(rows)
+    ]
     # 3. Uniqueness.
-    repeated = [(rule, repeated_rows(rule, bound, rows)) for rule in unique]
+    repeated = [(rule, repeated_rows(rule, one.piece, rows)) for one in passed for rule in one.unique]
     repeated = [(rule, found) for rule, found in repeated if found.count]
-    findings += [_finding(rule, found.said, found.count, rows) for rule, found in repeated]
     # 4. What cannot be compiled.
-    judged: list[Judged] = [judge_check(bound, rule, rows, pandas=rules.pandas) for rule, _ in fallbacks]
+    fallbacks = [(one.piece, rule, why) for one in passed for rule, why in one.fallbacks]
+    judged: list[Judged] = [judge_check(piece, rule, rows, pandas=rules.pandas) for piece, rule, _ in fallbacks]
     judged += [judge_column(bound, rules, name, rows) for name in bound.whole]
-    findings += [finding for item in judged for finding in item.findings]
     # 5. How rows failed, and which.
-    findings += _count_parts(bound, values, counted, rows)
-    blocking = [item for item in failed if item.rule.tier == "block"]
+    ordered = part_of is None and has_order(bound)
+    found_by_pandera = [finding for item in judged for finding in item.findings]
+    findings += found_by_pandera if ordered else [replace(finding, first_rows=()) for finding in found_by_pandera]
+    findings += [
+        _finding(rule, part.said, count, rows, first)
+        for one in passed
+        for rule, part, count, first in one.parts_failed(ordered=ordered)
+    ]
+    findings += [
+        _finding(rule, found.said, found.count, rows, first_repeated(found) if ordered else ())
+        for rule, found in repeated
+    ]
     rows_found = failing_rows(
         bound,
-        [(f"{_where(item.rule)}{part.said}", part.fails) for item in blocking for part in item.parts],
+        [(one.piece, _reasons(one)) for one in passed],
         [found for rule, found in repeated if rule.tier == "block"],
         judged,
     )
     findings.sort(key=lambda finding: (finding.tier != "block", -finding.failed))
-    named = [Fallback(rule.column, rule.name, why) for rule, why in fallbacks]
+    named = [Fallback(rule.column, rule.name, why) for _, rule, why in fallbacks]
     named += [Fallback(name, "all rules of the column", why) for name, why in bound.whole.items()]
     return Report(rows, tuple(findings), None, rows_found, tuple(named)), bound
 
 
-def _one_pass(
-    bound: Bound, counted: list[_Counted], aggregates: list[Aggregate], few: Mapping[str, Mapping[str | None, int]]
-) -> dict[str, Any]:
-    """Take all counts and figures: `c<index>` of the rules of each row, `a<index>_<name>` of the others."""
-    by_value: dict[str, dict[str, Rule]] = {name: {} for name in few}
-    measures = {"rows": bound.table.count()}
-    for index, item in enumerate(counted):
-        if item.rule.kind in BY_VALUE and item.rule.column in by_value:
-            by_value[item.rule.column][f"c{index}"] = item.rule
-        else:
-            measures[f"c{index}"] = _failed_rows(item, bound)
-    for index, made in enumerate(aggregates):
-        if made.rule.kind in BY_VALUE and made.rule.column in by_value:
-            by_value[made.rule.column][f"a{index}"] = made.rule
-        else:
-            measures |= {f"a{index}_{name}": value for name, value in made.measures.items()}
-    (values,) = fetch(bound.table.aggregate(**measures))
-    for name, rules in by_value.items():
-        values |= figures_by_value(bound, name, few[name], rules)
-    return values
-
-
-def _failed_rows(item: _Counted, bound: Bound) -> Any:
-    """Return the ibis count of the rows that fail a rule in any way."""
-    first, *more = item.parts
-    if first.present is not None:
-        return bound.table.count() - first.present
-    if more and item.rule.column is not None:
-        return count_where(~passes(item.rule, bound.cells[item.rule.column]))
-    return count_where(first.fails)
-
-
-def _parts(rule: Rule, bound: Bound) -> tuple[Part, ...]:
-    if rule.kind == "columns_compare":
-        left, right = rule.parameters["left"], rule.parameters["right"]
-        if left not in bound.cells or right not in bound.cells:
-            raise Unportable("a column that it compares is not declared or not there")
-        return (compare_columns(rule, bound.cells[left], bound.cells[right]),)
-    if rule.column is None:
-        raise Unportable("it is not a rule of one column")
-    return failing_parts(rule, bound.cells[rule.column])
-
-
-def _count_parts(bound: Bound, values: dict[str, Any], counted: list[_Counted], rows: int) -> list[Finding]:
-    measures = {
-        f"p{index}_{part}": count_where(given.fails)
-        for index, item in enumerate(counted)
-        if values[f"c{index}"] and len(item.parts) > 1
-        for part, given in enumerate(item.parts)
-    }
-    counts = fetch(bound.table.aggregate(**measures))[0] if measures else {}
-    findings: list[Finding] = []
-    for index, item in enumerate(counted):
-        if not values[f"c{index}"]:
-            continue
-        if len(item.parts) == 1:
-            findings.append(_finding(item.rule, item.parts[0].said, int(values[f"c{index}"]), rows))
-            continue
-        for part, given in enumerate(item.parts):
-            if count := int(counts[f"p{index}_{part}"]):
-                findings.append(_finding(item.rule, given.said, count, rows))
-    return findings
+def _reasons(one: Passed) -> list[tuple[str, Any]]:
+    blocking = [item for item in one.failed if item.rule.tier == "block"]
+    return [(f"{_where(item.rule)}{part.said}", part.fails) for item in blocking for part in item.parts]
 
 
 def _where(rule: Rule) -> str:
     return f"{rule.column}: " if rule.column is not None else ""
 
 
-def _finding(rule: Rule, said: str, failed: int, rows: int) -> Finding:
+def _finding(rule: Rule, said: str, failed: int, rows: int, first: tuple[int, ...] = ()) -> Finding:
     verb = "are " if rule.kind == "type" else ""
     sentence = f"{_where(rule)}{failed} of {rows} rows {verb}{said}"
-    return Finding(rule.column, rule.name, failed, rows, rule.tier, sentence, rule.code, "compiled")
+    return Finding(rule.column, rule.name, failed, rows, rule.tier, sentence, rule.code, "compiled", first)

@@ -25,13 +25,18 @@ def engine_function(name: str, takes: Any, gives: str) -> Callable[[Any], Any]:
 
 
 @cache
-def engine_aggregate(name: str, takes: Any, gives: str) -> Callable[[Any], Any]:
-    """Return the engine's own aggregate of one column; see `engine_function`."""
+def engine_aggregate(name: str, takes: Any, gives: str, how: Any = None) -> Callable[..., Any]:
+    """Return the engine's own aggregate of one column, with a second argument of type `how`; see `engine_function`."""
     import ibis
 
-    made: Callable[[Any], Any] = ibis.udf.agg.builtin(_declared, name=name, signature=((takes,), gives))
+    given, kinds = (_declared, (takes,)) if how is None else (_declared_of_two, (takes, how))
+    made: Callable[..., Any] = ibis.udf.agg.builtin(given, name=name, signature=(kinds, gives))
     return made
 
 
 def _declared(value: Any) -> Any:
+    raise NotImplementedError("the engine runs it")
+
+
+def _declared_of_two(value: Any, how: Any) -> Any:
     raise NotImplementedError("the engine runs it")

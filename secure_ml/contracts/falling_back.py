@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from secure_ml.contracts.failing import MAX_FAILING_ROWS, MAX_FIRST_ROWS
 from secure_ml.contracts.findings import Finding, ReasonCode
 from secure_ml.contracts.queries import fetch_polars
 from secure_ml.contracts.rules import Rule, Rules
@@ -132,8 +133,10 @@ def _judged(rule: Rule, passed: pl.Series, rows: int) -> Judged:
     each = len(passed) == rows
     failed = int((~passed).sum()) if each else rows
     sentence = f"{_where(rule.column)}{failed} of {rows} rows {said}"
-    finding = Finding(rule.column, rule.name, failed, rows, rule.tier, sentence, rule.code, "pandera")
-    listed = (~passed).arg_true().to_list() if each and rule.tier == "block" else []
+    places = (~passed).arg_true().head(MAX_FAILING_ROWS).to_list() if each else []
+    first = tuple(place + 1 for place in places[:MAX_FIRST_ROWS])
+    finding = Finding(rule.column, rule.name, failed, rows, rule.tier, sentence, rule.code, "pandera", first)
+    listed = places if rule.tier == "block" else []
     return Judged((finding,), ((f"{_where(rule.column)}{said}", listed),) if listed else ())
 
 

@@ -31,7 +31,7 @@ _LOOKED_AT = 50_000
 _MAX_VALUES = 256
 
 
-def count_few_values(bound: Bound, rules: Sequence[Rule]) -> dict[str, dict[str | None, int]]:
+def count_few_values(bound: Bound, rules: Sequence[Rule], rows: int | None = None) -> dict[str, dict[str | None, int]]:
     """Count the values of the text columns, of those that `rules` are about, that hold few different ones.
 
     Returns:
@@ -40,14 +40,14 @@ def count_few_values(bound: Bound, rules: Sequence[Rule]) -> dict[str, dict[str 
     """
     import polars as pl
 
-    if bound.table.get_backend().name != "duckdb":
+    if bound.table.get_backend().name != "duckdb" or (rows is not None and rows < _LOOKED_AT):
         return {}
     about = dict.fromkeys(str(rule.column) for rule in rules if rule.kind in BY_VALUE and rule.column in bound.cells)
     names = [name for name in about if (cell := bound.cells[name]).dtype == pl.String and cell.wrong is None]
     if not names:
         return {}
     first = bound.table.select(**{f"v{i}": bound.cells[name].value for i, name in enumerate(names)}).limit(_LOOKED_AT)
-    different = {f"n{index}": first[f"v{index}"].nunique() for index in range(len(names))}
+    different = {f"n{index}": first[f"v{index}"].approx_nunique() for index in range(len(names))}
     (found,) = fetch(first.aggregate(rows=first.count(), **different))
     if found["rows"] < _LOOKED_AT:
         return {}  # a second query would cost more than it saves

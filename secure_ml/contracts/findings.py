@@ -53,6 +53,8 @@ class Finding:
         sentence: For people, such as "chol: 123 of 123 rows below 50".
         code: Why, from a closed list.
         by: `compiled`, `pandera` where the rule could not be compiled, or `screen` where it is no rule of the contract.
+        first_rows: The numbers of the first rows that failed, at most 20, in order: the first row of data is 1. Empty
+            for a rule about a whole column or table, in a slice, and where an engine keeps no order.
     """
 
     column: str | None
@@ -63,6 +65,7 @@ class Finding:
     sentence: str
     code: ReasonCode = "check"
     by: Literal["compiled", "pandera", "screen"] = "pandera"
+    first_rows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from secure_ml.contracts.queries import LIMIT_S, MEMORY, Opened, bounded_memory, said
 from secure_ml.contracts.text_files import MAX_COLUMNS, column_names, inspect_text, refuse_names
+from secure_ml.contracts.typing_text import readings
 from secure_ml.errors import MalformedError
 from secure_ml.home import open_file
 
@@ -122,6 +123,8 @@ def _as_table(con: duckdb.DuckDBPyConnection, opened: Opened, source: Any) -> ib
     from ibis.backends.duckdb import Backend  # not `ibis.duckdb`, which reads the entry points of all packages
 
     backend = Backend.from_connection(con)
+    if opened.text:
+        con.execute(";".join(readings()))
     con.execute("SET lock_configuration=true")
     backend._secure_ml = opened, source  # the source stays open as long as the engine lives
     return backend.table(_NAME)

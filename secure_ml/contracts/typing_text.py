@@ -10,15 +10,17 @@ decimal     a number without exponent and no more digits after the point than th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from secure_ml.contracts.engine_functions import engine_function
 from secure_ml.contracts.expressions import Cell
 from secure_ml.errors import PreconditionError
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["typed"]
+__all__ = ["readings", "typed"]
 
 _NUMBER = r"^[+\-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+\-]?[0-9]+)?\z"
 _WHOLE = r"^[+\-]?[0-9]+\z"
@@ -27,6 +29,26 @@ _HOUR = r"([01][0-9]|2[0-3])"
 _CLOCK = _HOUR + r":[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"  # the engine takes 24:00, and an offset of 99:99
 _TIME = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}([T ]{_CLOCK})?\z"
 _ZONED = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ]{_CLOCK}(Z|[+\-]{_HOUR}(:?[0-5][0-9])?)\z"
+
+
+def readings() -> Iterator[str]:
+    """Yield the SQL that makes functions which read numbers known to DuckDB.
+
+    A table may have thousands of columns of text: each is one call in a query, and the engine puts in the rest.
+    """
+    for bits in (8, 16, 32, 64):
+        for kind in (f"int{bits}", f"uint{bits}"):
+            number = "try_cast(text AS DOUBLE)"
+            yield (
+                f"CREATE MACRO as_{kind}(text) AS CASE WHEN regexp_matches(text, '{_WHOLE}') "
+                f"THEN try_cast(text AS {kind}) WHEN regexp_matches(text, '{_NUMBER}') AND {number} % 1 = 0 "
+                f"THEN try_cast({number} AS {kind}) END"
+            )
+    for kind, to in (("float32", "FLOAT"), ("float64", "DOUBLE")):
+        yield (
+            f"CREATE MACRO as_{kind}(text) AS CASE WHEN regexp_matches(text, '{_NUMBER}') "
+            f"AND NOT isinf(try_cast(text AS {to})) THEN try_cast(text AS {to}) END"
+        )
 
 
 def typed(name: str, text: Any, dtype: pl.DataType | None) -> Cell:
@@ -56,16 +78,9 @@ def _value(text: Any, dtype: pl.DataType, name: str) -> Any:
     def where(pattern: str, value: Any) -> Any:
         return text.re_search(pattern).ifelse(value, ibis.null(value.type()))
 
-    if dtype.is_float():
-        kind = "float32" if dtype == pl.Float32 else "float64"
-        number = where(_NUMBER, text.try_cast(kind))
-        return number.isinf().ifelse(ibis.null(kind), number)
-    if dtype.is_integer():
+    if dtype.is_numeric() and not isinstance(dtype, pl.Decimal):
         kind = str(dtype).lower()
-        number = where(_NUMBER, text.try_cast("float64"))
-        number = (number.abs() < 2.0**63).ifelse(number, ibis.null("float64"))  # floor() fails on larger ones
-        whole = (number == number.floor()).ifelse(number.try_cast(kind), ibis.null(kind))
-        return text.re_search(_WHOLE).ifelse(text.try_cast(kind), whole)
+        return engine_function(f"as_{kind}", "string", kind)(text)
     if isinstance(dtype, pl.Decimal):
         digits = rf"^[+\-]?[0-9]+(\.[0-9]{{0,{dtype.scale}}})?\z" if dtype.scale else _WHOLE
         return where(digits, text.try_cast(f"decimal({dtype.precision or 38}, {dtype.scale})"))

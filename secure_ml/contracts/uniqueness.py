@@ -29,14 +29,16 @@ class Repeated:
     """What one rule of uniqueness found.
 
     Attributes:
+        piece: The contract over the table.
         said: What to say, after "n of m rows".
         count: Rows that fail.
         reason: Why a row fails, for the quarantine.
         keys: Columns of the key in the bound table.
-        groups: An ibis table of at most 1,000 keys that are repeated; None where none is.
+        groups: An ibis table of the first 1,000 keys that are repeated; None where none is.
         spare_first: Whether the first row of a key does not fail.
     """
 
+    piece: Bound
     said: str
     count: int
     reason: str
@@ -66,30 +68,47 @@ def repeated_rows(rule: Rule, bound: Bound, rows: int) -> Repeated:
     }.get(rule.kind, rule.description or "duplicated")
     reason = f"{rule.column}: {said}" if rule.column is not None else said
     if not keys or rows < 2:
-        return Repeated(said, 0, reason)
-    table = _suspects(bound.table, keys, rows)
-    if table is None:
-        return Repeated(said, 0, reason)
+        return Repeated(bound, said, 0, reason)
+    hashes = _repeated_hashes(bound.table, keys, rows)
+    if hashes is not None and not hashes:
+        return Repeated(bound, said, 0, reason)
     times = f"{bound.free}times"
-    grouped = table.group_by(*keys).aggregate(**{times: table.count()})
+    grouped = _of_hashes(bound.table, keys, hashes).group_by(*keys).aggregate(**{times: lambda rows: rows.count()})
     grouped = grouped.filter(grouped[times] > 1)
     (found,) = fetch(grouped.aggregate(rows=grouped[times].sum(), keys=grouped.count()))
     spare_first = rule.kind == "no_duplicate_rows"
     count = int(found["rows"] or 0) - (int(found["keys"]) if spare_first else 0)
-    return Repeated(said, count, reason, keys, grouped.limit(_MAX_GROUPS), spare_first)
+    return Repeated(bound, said, count, reason, keys, _first_groups(bound, keys, hashes), spare_first)
 
 
-def _suspects(table: Any, keys: tuple[str, ...], rows: int) -> Any:
-    """Return the rows among which all repeated keys are; None where no key is repeated.
+def _first_groups(bound: Bound, keys: tuple[str, ...], hashes: list[int] | None) -> Any:
+    """Return the keys that are repeated, by their first rows, so that the first rows that fail are among theirs."""
+    import ibis
+
+    row, times = f"{bound.free}row", f"{bound.free}times"
+    numbered = _of_hashes(bound.table.mutate(**{row: ibis.row_number()}), keys, hashes)
+    grouped = numbered.group_by(*keys).aggregate(**{row: numbered[row].min(), times: numbered.count()})
+    return grouped.filter(grouped[times] > 1).order_by(row).limit(_MAX_GROUPS)
+
+
+def _of_hashes(table: Any, keys: tuple[str, ...], hashes: list[int] | None) -> Any:
+    import ibis
+
+    if hashes is None:
+        return table
+    return table.filter(_hash(table, keys).isin([ibis.literal(value, "uint64") for value in hashes]))
+
+
+def _repeated_hashes(table: Any, keys: tuple[str, ...], rows: int) -> list[int] | None:
+    """Return the hashes of all keys that are repeated, and of few others; None where they are too many to be told.
 
     Equal keys have equal hashes, so hashes that all differ prove that the keys do. 64 bits of each row are sorted in
     NumPy, in parts of the table that are told by the hash itself: a sixth of what the engine takes to count them.
     """
-    import ibis
     import numpy as np
 
     if table.get_backend().name != "duckdb":
-        return table
+        return None
     hashed = table.select(hash=_hash(table, keys))
     parts = -(-rows // _MAX_HASHES)
     repeated: list[int] = []
@@ -99,10 +118,8 @@ def _suspects(table: Any, keys: tuple[str, ...], rows: int) -> Any:
         hashes.sort()
         repeated += np.unique(hashes[1:][hashes[1:] == hashes[:-1]])[: _MAX_GROUPS + 1].tolist()
         if len(repeated) > _MAX_GROUPS or len(hashes) == 2 * _MAX_HASHES:  # the latter: one key fills the part
-            return table
-    if not repeated:
-        return None
-    return table.filter(_hash(table, keys).isin([ibis.literal(value, "uint64") for value in repeated]))
+            return None
+    return repeated
 
 
 def _hash(table: Any, keys: tuple[str, ...]) -> Any:

@@ -92,8 +92,8 @@ def test_validate_asks_the_policy_as_the_main_job_does(
     frame = pl.DataFrame({"note": ["a", "b"], "mail": ["c", "d"], "n": [-1, 2]})
     frame.write_parquet(tmp_path / "notes.parquet")
     given = ("validate", tmp_path / "notes.py", tmp_path / "notes.parquet")
-    blocked = (1, "block: n: 1 of 2 rows below 0 [out_of_range]\n")
-    warned = (0, "warn: n: 1 of 2 rows below 0 (blocks in production) [out_of_range]\n")
+    blocked = (1, "block: n: 1 of 2 rows below 0 [out_of_range] first at row 1\n")
+    warned = (0, "warn: n: 1 of 2 rows below 0 (blocks in production) [out_of_range] first at row 1\n")
     assert run(capsys, *given) == blocked
     assert run(capsys, *given, "--policy", "experiment") == warned
     monkeypatch.setenv("SECURE_ML_POLICY", "experiment")

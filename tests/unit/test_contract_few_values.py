@@ -8,7 +8,7 @@ import pandera.polars as pa
 import polars as pl
 import pytest
 
-from secure_ml.contracts import compiled, few_values
+from secure_ml.contracts import few_values, one_pass
 from secure_ml.contracts.compiled import check_table
 from secure_ml.contracts.findings import Report
 from secure_ml.contracts.tables import open_table
@@ -59,7 +59,7 @@ def by_value(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.extend(found)
         return found
 
-    monkeypatch.setattr(compiled, "count_few_values", spy)
+    monkeypatch.setattr(one_pass, "count_few_values", spy)
     return asked
 
 
