@@ -18,6 +18,7 @@ from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
 from tests.attacks.poison import DATA, KINDS, TARGET, load, plant, trigger
 from tests.attacks.poisoning_figures import DOCUMENT, constants, harm, measure
+from tests.attacks.poisoning_power import least_share
 
 UNSEEN = (10, 11)  # seeds that the documented figures were not measured with
 
@@ -140,3 +141,11 @@ def test_the_documented_data_sets_and_poisons_are_all_there() -> None:
     for rule, screen in SCREENS.items():
         cells = f"{screen.recall:.0%} | {screen.false_alarms:.1%} | {screen.worst:.1%}"
         assert f"| `{rule}` | {screen.against} | {cells} |" in table
+
+
+def test_small_batches_hide_poison_that_large_ones_show() -> None:
+    assert least_share("near_duplicates", 1000, 1.0, 0.0) == 0.01
+    assert (least_share("neighbours", 100, 0.9, 0.02) or 1.0) > 0.05
+    assert least_share("neighbours", 100, 0.4, 0.2) is None
+    table = DOCUMENT.read_text().partition("<!-- power -->")[2].partition("<!-- end of power -->")[0]
+    assert all(table.count(f"| `{rule}` |") == len(DATA) for rule in SCREENS)
