@@ -22,7 +22,7 @@ import pytest
 from secure_ml.cli import main
 from secure_ml.contracts.compiled import check_table
 from secure_ml.contracts.tables import open_table
-from secure_ml.errors import MalformedError, SecureMLError
+from secure_ml.errors import MalformedError, PreconditionError, SecureMLError
 
 SCHEMA = pa.DataFrameSchema(
     {"a": pa.Column(pl.Int64, pa.Check.in_range(0, 10)), "b": pa.Column(pl.Float64, nullable=True)}, strict=True
@@ -58,6 +58,7 @@ TEXT: dict[str, tuple[bytes, str]] = {
     ),
     "a column of a quote": (b"a,b,'); drop view batch; --\n1,2,3\n", "column is not in the contract"),
     "duplicate column names": (b"a,a\n1,2\n", "two columns are named 'a'"),
+    "names that differ by case alone": (b"a,A\n1,2\n", "two columns are named 'A'"),
     "a column without a name": (b"a,\n1,2\n", "a column has no name"),
     "50,000 columns": (wide(50_000), "50000 columns, at most 4096 are read"),
     "empty": (b"", "empty file"),
@@ -226,6 +227,17 @@ def test_one_large_cell_that_a_million_rows_refer_to_is_given_up_in_bounded_memo
     assert "of memory to be read" in found.stdout, found.stderr[-500:]
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 30
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 4_000_000
+
+
+def test_a_python_check_does_not_read_more_rows_than_memory_may_hold(tmp_path: Path) -> None:
+    path = tmp_path / "long"
+    cells = pyarrow.array(np.zeros(135_000_000, dtype=np.bool_))
+    pyarrow.parquet.write_table(pyarrow.table({"a": cells}), path)
+    assert path.stat().st_size < 2_000_000
+    said = "a: a rule that is not compiled would read 2059 MiB into memory, at most 2048"
+    check = pa.Check(lambda data: data.lazyframe.select(pl.col(data.key)))
+    with pytest.raises(PreconditionError, match=said):
+        check_table(open_table(path), pa.DataFrameSchema({"a": pa.Column(pl.Boolean, check)}))
 
 
 def test_statistics_that_lie_hide_no_row(tmp_path: Path) -> None:

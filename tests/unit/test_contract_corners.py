@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow
 import pyarrow.parquet
 import pytest
+from pandera.config import ValidationDepth, config_context
 
 from secure_ml.contracts import checks as ready
 from secure_ml.contracts.compiled import check_table
@@ -251,6 +252,23 @@ def test_a_pandas_check_of_groups_gets_the_column_that_makes_them(least: int, ac
     report = check_table(table_of(frame), pandas.DataFrameSchema(columns))
     assert report.accepted is accepted
     assert "could not be run" not in str(report.findings)
+
+
+def test_rows_that_only_warn_are_not_kept_for_the_quarantine() -> None:
+    checks = [pa.Check(lambda data: data.lazyframe.select(pl.col(data.key) > 5), raise_warning=True)]
+    report = check_table(table_of(pl.DataFrame({"a": [1]})), schema(*checks, pa.Check.ge(5, raise_warning=True)))
+    assert [(finding.tier, finding.failed) for finding in report.findings] == [("warn", 1), ("warn", 1)]
+    assert report.failing_rows.height == 0
+
+
+def test_pandera_that_is_switched_off_judges_all_the_same() -> None:
+    check = pa.Check(lambda data: data.lazyframe.select(pl.col(data.key) > 5))
+    contract = pa.DataFrameSchema({"a": pa.Column(INT, check), "b": pa.Column(INT, pa.Check.ge(5), coerce=True)})
+    frame = pl.DataFrame({"a": [1], "b": ["1"]})
+    for settings in ({"validation_enabled": False}, {"validation_depth": ValidationDepth.SCHEMA_ONLY}):
+        with config_context(**settings):
+            contract.validate(frame.with_columns(pl.col("b").cast(INT)))  # the attack
+            assert [finding.column for finding in check_table(table_of(frame), contract).findings] == ["a", "b"]
 
 
 @pytest.mark.parametrize("of", [pa, pandas])

@@ -17,6 +17,7 @@ INSIDE = (
 OUTSIDE = (
     "(?i)a", r"\w", r"\b", "(?=a)", r"(a)\1", "a++", "a**", "(?P<n>a)", "[[:alpha:]]", "[a&&b]", "a{,2}", "", "a|", "(",
     ")", "a{2000}", r"\x41", r"\pL", r"\Z", r"\A", "(a+)+b", "(a|a)*b", "^*", "a" * 1001, "[b-a]", "[a", "\x00", "x{1",
+    "(a?){30}a{30}", "(a|b){2}",
 )  # fmt: skip
 TEXT = (
     "", "a", "b", "ab", "aab", "abcabc", "a\nb", "a\n", "\n", "é", "e\u0301", "A", "AB", "ab\r", "1", "١", "²", " ",
@@ -33,6 +34,14 @@ def test_what_is_inside_finds_in_duckdb_what_the_pattern_as_written_finds_in_pol
     found = connection.execute("SELECT x FROM given WHERE regexp_matches(x, ?)", [portable(pattern)]).fetchall()
     expected = text.filter(pl.col("x").str.contains(pattern))["x"].to_list()
     assert sorted(row[0] for row in found) == sorted(expected)
+
+
+SPELLED = [("a$", r"a\z"), (".", r"[^\n]"), ("(a)", "(?:a)"), ("a+?", "a+"), (r"\/-", "/-"), (r"[\-]", r"[\-]")]
+
+
+@pytest.mark.parametrize(("pattern", "rewritten"), SPELLED)
+def test_what_engines_read_in_two_ways_is_written_in_the_one_that_all_read_alike(pattern: str, rewritten: str) -> None:
+    assert portable(pattern) == rewritten
 
 
 @pytest.mark.parametrize("pattern", OUTSIDE)

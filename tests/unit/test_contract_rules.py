@@ -10,10 +10,13 @@ import pandera.pandas as of_pandas
 import pandera.polars as pa
 import polars as pl
 import pytest
+from pandera.api.polars.types import PolarsData
 
 from secure_ml.contracts.checks import columns_compare, mean_between, no_duplicate_rows, null_fraction_at_most
+from secure_ml.contracts.compiled import check_table
 from secure_ml.contracts.loading import load_contract
 from secure_ml.contracts.rules import compile_rules
+from secure_ml.contracts.tables import table_of
 from secure_ml.errors import MalformedError, PreconditionError
 
 
@@ -38,6 +41,16 @@ def test_a_users_own_check_is_not_taken_for_the_built_in_one_of_its_name() -> No
     own = pa.Check(lambda given: given.lazyframe.select(pl.lit(False)), name="in_range", statistics={"min_value": 0})
     rules = compile_rules(pa.DataFrameSchema({"x": pa.Column(int, [own, pa.Check.in_range(0, 1)])}))
     assert [(item.column, item.why) for item in rules.fallbacks] == [("x", "it is a Python function")]
+
+
+def test_a_built_in_check_that_somebody_made_anew_is_a_python_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = pa.Check.in_range(0, 1)
+    assert check(pl.LazyFrame({"x": [0, 1]}), "x").check_passed.collect().item()  # pandera has registered its own
+    own = lambda data, **_: data.lazyframe.select(pl.col(data.key) > 5)  # noqa: E731
+    monkeypatch.setitem(check._check_fn._function_registry, PolarsData, own)
+    report = check_table(table_of(pl.DataFrame({"x": [0, 1]})), pa.DataFrameSchema({"x": pa.Column(int, check)}))
+    assert [item.why for item in report.fallbacks] == ["it is a Python function"]
+    assert [finding.by for finding in report.findings] == ["pandera"]
 
 
 @pytest.mark.parametrize(
@@ -76,6 +89,8 @@ def test_ready_checks_compile_and_run_in_pandera_as_they_stand() -> None:
         (of_pandas.DataFrameSchema({"x": of_pandas.Column(complex)}), "complex128"),
         (pa.DataFrameSchema({"x": pa.Column(int, metadata={"secure_ml": {"tier": "loud"}})}), "tier"),
         (pa.DataFrameSchema({"x": pa.Column(int, metadata={"secure_ml": {"environments": "all"}})}), "environments"),
+        (of_pandas.DataFrameSchema({"x": of_pandas.Column(int)}, parsers=of_pandas.Parser(abs)), "parsers"),
+        (of_pandas.DataFrameSchema({"x": of_pandas.Column(int, parsers=of_pandas.Parser(abs))}), "parsers"),
         (object(), "expected a pandera"),
     ],
 )
