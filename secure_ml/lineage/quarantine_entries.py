@@ -170,7 +170,7 @@ def overruled_by(found: Sequence[Entry], accepted: Evidence) -> str:
     """
     for entry in of_version(found, accepted.inputs["version"]):
         refusal, decision = entry.refusal, entry.decision
-        if decision is None or entry.state != "discarded" or refusal.document == accepted.document:
+        if decision is None or entry.state != "discarded":
             continue
         known_from = refusal if refusal.inputs.get("policy") == accepted.inputs["policy"] else decision
         if entry.kept == "batch" or accepted.made_at < known_from.made_at:

@@ -16,7 +16,7 @@ from secure_ml.errors import MalformedError, RejectedError
 from secure_ml.gates import Evidence, EvidenceRejectedError, history, record, trace
 from secure_ml.installation import Installation
 from secure_ml.lineage.quarantine_entries import entries
-from secure_ml.monitoring.validation_docs import docs_folder, write_own_docs
+from secure_ml.monitoring.validation_docs import docs_folder, page_of, write_own_docs
 from secure_ml.monitoring.validation_state import current
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset
@@ -290,3 +290,21 @@ def test_the_pages_name_a_stray_file_and_a_refusal_of_no_policy_under_each(
     ]
     shown = {key[2]: [item.verdict for item in line] for key, line in state.lines.items()}
     assert shown == {"production": ["passed", "blocked"], "experiment": ["passed", "blocked"]}
+
+
+def test_what_is_held_though_the_contract_has_nothing_against_it_is_shown_as_blocked(
+    installation: Installation, model: GuardedModel, tmp_path: Path
+) -> None:
+    wide = guarded_model(tmp_path / "models", highest=100)
+    put_batch(installation.home.inbox / model.name, "first", [(99, 1, 0), (2, 2, 1)])
+    dataset(installation, model, "first")
+    for present in (model, wide):
+        with pytest.raises(RejectedError):
+            validated_dataset(installation, present, "first")
+    state = write_own_docs(installation)
+    assert [(item.verdict, len(item.findings)) for item in state.validations] == [("blocked", 1), ("blocked", 0)]
+    held = docs_folder(installation) / page_of(state.validations[1].evidence)
+    assert "Why it was refused" in Page(held.read_bytes()).text
+    index = Page((docs_folder(installation) / "index.html").read_bytes()).text
+    assert "Blocked now (1)" in index
+    assert "since contract" in index
