@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from secure_ml.errors import PreconditionError
+
 __all__ = ["add_reading", "reading_of"]
 
 
@@ -21,8 +23,12 @@ def add_reading(command: argparse.ArgumentParser) -> None:
 
 
 def reading_of(chosen: argparse.Namespace) -> dict[str, Any]:
-    """Return what `open_table` has to know."""
-    return {
-        "columns": tuple(chosen.columns.split(",")) if chosen.columns else None,
-        "null": ("", *chosen.null),
-    }
+    """Return what `open_table` has to know.
+
+    Raises:
+        PreconditionError: A column without a name.
+    """
+    columns = None if chosen.columns is None else tuple(name.strip() for name in chosen.columns.split(","))
+    if columns is not None and "" in columns:
+        raise PreconditionError("--columns: expected names with commas between them, found one that is empty")
+    return {"columns": columns, "null": ("", *chosen.null)}

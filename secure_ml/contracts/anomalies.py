@@ -12,8 +12,7 @@ Parts of a batch are looked at by `contracts.slicing`.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -21,10 +20,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from secure_ml.contracts.binding import Bound, bind
 from secure_ml.contracts.comparing import Distance, Measure, compare_profiles
 from secure_ml.contracts.compiled import run_rules
-from secure_ml.contracts.findings import Finding, Report
+from secure_ml.contracts.findings import Finding, Report, in_order
 from secure_ml.contracts.profile import Profile, parse
 from secure_ml.contracts.profiling import profile_table
-from secure_ml.contracts.rules import METADATA_KEY, Rules, Tier, compile_rules, to_schema
+from secure_ml.contracts.rules import Rules, compile_rules
 from secure_ml.contracts.slicing import Slice, with_slices
 from secure_ml.contracts.tables import dtypes_of, is_text, open_table
 from secure_ml.home import read_file
@@ -64,17 +63,15 @@ def find_anomalies(
         MalformedError: The file behind the table cannot be read to its end.
         PreconditionError: The contract is wrong, or a slice cannot be made.
     """
-    schema = to_schema(getattr(contract, "schema", contract))
-    rules = compile_rules(schema)
+    rules = compile_rules(getattr(contract, "schema", contract))
     report, bound = run_rules(table, rules, environment=environment)
-    compared = with_comparisons(report, bound, schema, rules, previous=previous, training=training)
+    compared = with_comparisons(report, bound, rules, previous=previous, training=training)
     return with_slices(compared, bound, table, rules, environment=environment, more=slices)
 
 
 def with_comparisons(
     report: Report,
     bound: Bound,
-    schema: Any,
     rules: Rules,
     *,
     previous: Profile | None = None,
@@ -85,35 +82,30 @@ def with_comparisons(
     Args:
         report: What the contract found.
         bound: The contract, bound to the table.
-        schema: The contract as a pandera schema.
-        rules: The same, compiled.
+        rules: The same, as it was compiled.
         previous: What drift, and the number of rows, are measured from.
         training: What skew is measured from.
     """
     found = list(report.findings)
     if previous is not None:
         found += _rows(rules, previous.rows, report.rows)
-        found += _distances(schema, rules, bound, previous, "drift", report.rows)
+        found += _distances(bound, previous, "drift", report.rows)
     if training is not None:
-        found += _distances(schema, rules, bound, training, "skew", report.rows)
-    found.sort(key=lambda finding: (finding.tier != "block", -finding.failed))
-    return replace(report, findings=tuple(found))
+        found += _distances(bound, training, "skew", report.rows)
+    return replace(report, findings=in_order(found))
 
 
 def needs_previous(contract: Any) -> bool:
     """Whether a contract, a pandera schema, bounds anything by the previous batch."""
-    schema = to_schema(contract)
-    parts = [schema, *schema.columns.values()]
-    settings = [(part.metadata or {}).get(METADATA_KEY, {}) for part in parts]
-    return any(found.get(name) is not None for found in settings for name in ("rows_ratio", "drift"))
+    rules = compile_rules(contract)
+    return rules.rows_ratio is not None or any("drift" in column.settings for column in rules.columns)
 
 
 def profile_as_declared(table: ibis.Table, contract: Any) -> Profile:
     """Profile the declared columns of a table, typed as the contract says; a cell of another type counts as missing."""
-    schema = to_schema(getattr(contract, "schema", contract))
-    rules = compile_rules(schema)
+    rules = compile_rules(getattr(contract, "schema", contract))
     bound = bind(table, dtypes_of(table), rules, text=is_text(table), environment=None)
-    return _profile(schema, bound, [column.name for column in bound.declared])
+    return _profile(bound, [column.name for column in bound.declared])
 
 
 def load_reference(
@@ -136,16 +128,9 @@ def load_reference(
     return profile_as_declared(open_table(path, columns=columns, null=null), contract)
 
 
-def _settings(schema: Any, name: str) -> Mapping[str, Any]:
-    """Return the metadata of a column; a name that is not declared may match a pattern that is."""
-    patterns = (column for pattern, column in schema.columns.items() if column.regex and re.fullmatch(pattern, name))
-    column = schema.columns.get(name) or next(patterns, None)
-    return (column.metadata or {}).get(METADATA_KEY, {}) if column is not None else {}
-
-
-def _profile(schema: Any, bound: Bound, names: Sequence[str]) -> Profile:
+def _profile(bound: Bound, names: Sequence[str]) -> Profile:
     columns = [bound.table[bound.keys.get(name, name)].name(name) for name in names]
-    personal = [name for name in names if _settings(schema, name).get("personal")]
+    personal = [column.name for column in bound.declared if column.settings.get("personal")]
     return profile_table(bound.table.select(columns), personal=personal)
 
 
@@ -161,22 +146,20 @@ def _rows(rules: Rules, before: int, rows: int) -> Iterator[Finding]:
     yield Finding(None, f"rows_ratio({least:g}, {most:g})", rows, rows, rules.tier, said, "row_count", "compiled")
 
 
-def _distances(
-    schema: Any, rules: Rules, bound: Bound, reference: Profile, code: Comparator, rows: int
-) -> Iterator[Finding]:
-    asked = {column.name: _settings(schema, column.name).get(code) for column in bound.declared}
-    bounds = {name: float(value) for name, value in asked.items() if value is not None}
-    if not bounds:
+def _distances(bound: Bound, reference: Profile, code: Comparator, rows: int) -> Iterator[Finding]:
+    asked = {column.name: column for column in bound.declared if code in column.settings}
+    if not asked:
         return
-    current = _profile(schema, bound, list(bounds))
+    current = _profile(bound, list(asked))
     measured = {(found.column, found.measure): found for found in compare_profiles(reference, current)}
-    for name, bound_ in bounds.items():
+    for name, column in asked.items():
+        most = column.settings[code]
         measure: Measure = "l_infinity" if _is_category(bound, name) else "jensen_shannon"
         distance = measured.get((name, measure))
-        said = _too_far(distance, measure, bound_, _REFERENCES[code])
+        said = _too_far(distance, measure, most, _REFERENCES[code])
         if said is not None:
-            tier: Tier = _settings(schema, name).get("tier", rules.tier)
-            yield Finding(name, f"{code}({measure}, {bound_:g})", rows, rows, tier, f"{name}: {said}", code, "compiled")
+            rule = f"{code}({measure}, {most:g})"
+            yield Finding(name, rule, rows, rows, column.tier, f"{name}: {said}", code, "compiled")
 
 
 def _is_category(bound: Bound, name: str) -> bool:

@@ -5,7 +5,7 @@ Findings about the shape of a table (a column that is missing, new, out of order
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import ibis
     import polars as pl
 
-__all__ = ["Bound", "bind", "computed"]
+__all__ = ["Bound", "bind", "computed", "personal_columns", "resolve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def bind(
         PreconditionError: A declared type has no text, or no column matches a pattern that cannot be read.
     """
     shape: list[Finding] = []
-    columns, kept = _resolve(rules, list(dtypes))
+    columns, kept = resolve(rules, list(dtypes))
     here: list[ContractColumn] = []
     gone: set[str] = set()
     for column in columns:
@@ -132,12 +132,18 @@ def bind(
     )
 
 
+def personal_columns(rules: Rules, names: Iterable[str]) -> frozenset[str]:
+    """Return which columns of a table the contract declares as personal, by name or by a pattern that they match."""
+    columns, _ = resolve(rules, list(names))
+    return frozenset(column.name for column in columns if column.settings.get("personal"))
+
+
 def _said(column: str | None, rule: str, code: ReasonCode, tier: Tier, sentence: str) -> Finding:
     where = f"{column}: " if column is not None else ""
     return Finding(column, rule, 0, 0, tier, f"{where}{sentence}", code, "compiled")
 
 
-def _resolve(rules: Rules, names: list[str]) -> tuple[list[ContractColumn], list[Rule]]:
+def resolve(rules: Rules, names: list[str]) -> tuple[list[ContractColumn], list[Rule]]:
     """Put the columns that a pattern matches in its place; a declared column is left to its own rules."""
     declared = {column.name for column in rules.columns if not column.regex}
     columns: list[ContractColumn] = []

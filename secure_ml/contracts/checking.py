@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from secure_ml.contracts.anomalies import with_comparisons
 from secure_ml.contracts.compiled import run_rules
-from secure_ml.contracts.findings import Finding, Report
+from secure_ml.contracts.findings import Finding, Report, in_order
 from secure_ml.contracts.profile import Profile
 from secure_ml.contracts.queries import fetch_polars
 from secure_ml.contracts.rules import compile_rules
@@ -50,10 +50,8 @@ def check(
     )
     frame = _frame(bound) if fits else None
     infinite = _infinite(frame, model) if frame is not None else []
-    if infinite:
-        found = sorted((*infinite, *report.findings), key=lambda finding: (finding.tier != "block", -finding.failed))
-        report = replace(report, findings=tuple(found))
-    report = with_comparisons(report, bound, model.schema, rules, previous=previous, training=training)
+    report = replace(report, findings=in_order((*infinite, *report.findings)))
+    report = with_comparisons(report, bound, rules, previous=previous, training=training)
     report = with_slices(report, bound, table, rules, environment=environment, more=slices)
     return replace(report, frame=frame)
 

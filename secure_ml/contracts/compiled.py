@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from secure_ml.contracts.binding import Bound, bind
 from secure_ml.contracts.failing import failing_rows, first_repeated, has_order
 from secure_ml.contracts.falling_back import Judged, judge_check, judge_column
-from secure_ml.contracts.findings import Fallback, Finding, Report
+from secure_ml.contracts.findings import Fallback, Finding, Report, in_order
 from secure_ml.contracts.loading import Contract
 from secure_ml.contracts.one_pass import Passed, run_pass
 from secure_ml.contracts.rules import Rule, Rules, compile_rules
@@ -96,10 +96,9 @@ def run_rules(
         [found for rule, found in repeated if rule.tier == "block"],
         judged,
     )
-    findings.sort(key=lambda finding: (finding.tier != "block", -finding.failed))
     named = [Fallback(rule.column, rule.name, why) for _, rule, why in fallbacks]
     named += [Fallback(name, "all rules of the column", why) for name, why in bound.whole.items()]
-    return Report(rows, tuple(findings), None, rows_found, tuple(named)), bound
+    return Report(rows, in_order(findings), None, rows_found, tuple(named)), bound
 
 
 def _reasons(one: Passed) -> list[tuple[str, Any]]:

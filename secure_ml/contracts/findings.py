@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Fallback", "Finding", "ReasonCode", "Report", "Unjudged", "refusal", "unreadable"]
+__all__ = ["Fallback", "Finding", "ReasonCode", "Report", "Unjudged", "in_order", "refusal", "unreadable"]
 
 ReasonCode = Literal[
     "missing_column",
@@ -123,6 +124,11 @@ class Report:
     def accepted(self) -> bool:
         """Whether no blocking rule failed."""
         return all(finding.tier != "block" for finding in self.findings)
+
+
+def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return findings as a `Report` holds them."""
+    return tuple(sorted(findings, key=lambda finding: (finding.tier != "block", -finding.failed)))
 
 
 def refusal(rule: str, sentence: str, code: ReasonCode) -> Report:

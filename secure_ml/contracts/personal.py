@@ -24,11 +24,12 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, get_args
 
+from secure_ml.contracts.binding import personal_columns, resolve
 from secure_ml.contracts.expressions import count_where
-from secure_ml.contracts.findings import Finding, Report
+from secure_ml.contracts.findings import Finding, Report, in_order
 from secure_ml.contracts.personal_forms import MAX_CHARACTERS, PersonalKind, proved
 from secure_ml.contracts.queries import fetch
-from secure_ml.contracts.rules import METADATA_KEY, Tier
+from secure_ml.contracts.rules import CODE_OF_CHECK, Rules, Tier, compile_rules
 from secure_ml.contracts.tables import table_of
 from secure_ml.errors import PreconditionError
 
@@ -100,6 +101,7 @@ def no_personal_data(*kinds: PersonalKind, regions: Sequence[str] = (), warn: bo
             values = (~personal_rows(pl.from_pandas(given), kind, regions)).to_numpy()
             return type(given)(values, index=given.index)  # a schema for pandas
 
+        setattr(check, CODE_OF_CHECK, "personal")
         name = f"no_personal_data({kind})"
         return pa.Check(check, name=name, description=_SAID[kind], raise_warning=warn, ignore_na=False)
 
@@ -225,19 +227,16 @@ def with_personal(
         if report.frame is None:
             return report
         table = table_of(report.frame)
-    found = [*report.findings, *screen_table(table, known=known_personal(schema), tier=tier, most_rows=most_rows)]
-    found.sort(key=lambda finding: finding.tier != "block")
-    return replace(report, findings=tuple(found))
+    known = known_personal(compile_rules(schema), table.columns)
+    found = [*report.findings, *screen_table(table, known=known, tier=tier, most_rows=most_rows)]
+    return replace(report, findings=in_order(found))
 
 
-def known_personal(schema: Any) -> frozenset[str]:
-    """Return the columns of a pandera schema that say `personal`, or have checks of `no_personal_data`."""
-    return frozenset(
-        name
-        for name, column in schema.columns.items()
-        if (column.metadata or {}).get(METADATA_KEY, {}).get("personal")
-        or any(str(check.name).startswith("no_personal_data(") for check in column.checks)
-    )
+def known_personal(rules: Rules, names: Sequence[str]) -> frozenset[str]:
+    """Return which columns of a table a contract calls personal, or holds `no_personal_data` against."""
+    _, resolved = resolve(rules, list(names))
+    checked = {rule.column for rule in resolved if rule.code == "personal" and rule.column is not None}
+    return personal_columns(rules, names) | checked
 
 
 def personal_rows(column: pl.Series, kind: PersonalKind, regions: Sequence[str] = ()) -> pl.Series:

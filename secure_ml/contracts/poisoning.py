@@ -11,7 +11,8 @@ features and label of all rows of a training set at once, and flag rows:
 
 Clean data has such rows too, and hard problems have many. So a batch is held against the **anchor**, the batch that
 gives the holdout: there is a finding where more of its rows are flagged than of the anchor's, by a margin that one
-clean batch in a thousand would show. The anchor itself is held against the worst clean data of the measurement.
+clean batch in a thousand would show, in each screen. The anchor itself is held against the worst clean data of the
+measurement.
 
 Each finding says how good its screen was when poison was planted in real data; `docs/poisoning.md` has all figures.
 """
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from secure_ml.contracts.findings import Finding
+from secure_ml.errors import PreconditionError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,17 +83,21 @@ def screen_poisoning(
         y: Labels, shape (n,).
         batches: Which batch each row is of, shape (n,).
         anchor: The batch that the others are held against.
+
+    Raises:
+        PreconditionError: No row is of the anchor.
     """
     import numpy as np
 
-    if len(y) > MAX_ROWS:
+    sampled = len(y) > MAX_ROWS
+    if sampled:
         kept = np.sort(np.random.default_rng(0).choice(len(y), MAX_ROWS, replace=False))
         x, y, batches = x[kept], y[kept], [batches[index] for index in kept]
-    return compare_batches(flag_rows(x, y), batches, anchor=anchor)
+    return compare_batches(flag_rows(x, y), batches, anchor=anchor, sampled=sampled)
 
 
 def compare_batches(
-    flags: Mapping[str, NDArray[np.bool_]], batches: Sequence[str], *, anchor: str
+    flags: Mapping[str, NDArray[np.bool_]], batches: Sequence[str], *, anchor: str, sampled: bool = False
 ) -> tuple[Finding, ...]:
     """Return a finding for each screen and batch of which unusually many rows are flagged.
 
@@ -99,10 +105,17 @@ def compare_batches(
         flags: For each screen, which rows it flagged, shape (n,).
         batches: As in `screen_poisoning`.
         anchor: As in `screen_poisoning`.
+        sampled: Whether the rows are a sample of the batches; findings say so.
+
+    Raises:
+        PreconditionError: No row is of the anchor: held against nothing, nothing is unusual.
     """
     import numpy as np
 
+    if anchor not in batches:
+        raise PreconditionError(f"poisoning screens: no row of batch {anchor}, which the others are held against")
     of = np.asarray(batches)
+    rows_said = "sampled rows" if sampled else "rows"
     found: list[Finding] = []
     for rule, flagged in flags.items():
         screen = SCREENS[rule]
@@ -117,9 +130,12 @@ def compare_batches(
                 unusual = _hypergeometric_tail(count, rows, int(anchored.sum()), len(anchored)) < _ALARM
                 against = f"{int(anchored.sum())} of {len(anchored)} in {anchor}"
             if unusual:
+                measured = (
+                    f"finds {screen.recall:.0%} of {screen.against}, and flags {screen.false_alarms:.1%} of clean rows"
+                )
                 sentence = (
-                    f"batch {batch}: {count} of {rows} rows {screen.said}, {against} (measured: this screen finds "
-                    f"{screen.recall:.0%} of {screen.against}, and flags {screen.false_alarms:.1%} of clean rows)"
+                    f"batch {batch}: {count} of {rows} {rows_said} {screen.said}, {against} (measured: this screen "
+                    f"{measured})"
                 )
                 found.append(Finding(None, rule, count, rows, "warn", sentence, "poisoning", "screen"))
     return tuple(found)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
-from secure_ml.contracts.findings import Finding, Report
+from secure_ml.contracts.findings import Finding, Report, in_order
 from secure_ml.errors import PreconditionError, RejectedError
 
 __all__ = ["Policy", "parse_policy", "require_production", "table_under_policy", "under_policy"]
@@ -59,8 +59,7 @@ def _relaxed(report: Report, refused: Callable[[Finding], bool]) -> Report:
             return finding
         return replace(finding, tier="warn", sentence=f"{finding.sentence} (blocks in production)")
 
-    findings = sorted(map(relaxed, report.findings), key=lambda finding: (finding.tier != "block", -finding.failed))
-    return replace(report, findings=tuple(findings))
+    return replace(report, findings=in_order(map(relaxed, report.findings)))
 
 
 def require_production(policy: Policy, where: str) -> None:

@@ -7,7 +7,6 @@ itself, so memory is bounded by two batches: one that is worked on while the nex
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import zip_longest
@@ -105,16 +104,10 @@ def profile_frame(frame: pl.DataFrame, schema: DataFrameSchema, *, found: Collec
     """
     import polars as pl
 
-    marked = [
-        (name, column.regex)
-        for name, column in schema.columns.items()
-        if ((column.metadata or {}).get("secure_ml") or {}).get("personal")
-    ]
-    personal = [
-        name
-        for name in frame.columns
-        if name in found or any(re.match(marking, name) if regex else name == marking for marking, regex in marked)
-    ]
+    from secure_ml.contracts.binding import personal_columns
+    from secure_ml.contracts.rules import compile_rules
+
+    personal = personal_columns(compile_rules(schema), frame.columns) | set(found)
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
     return profile_batches(table.schema, table.to_batches(), personal=personal)
 

@@ -7,7 +7,7 @@ that calls itself `in_range` is not taken for pandera's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,9 +15,11 @@ from secure_ml.contracts.findings import Fallback, ReasonCode
 from secure_ml.contracts.patterns import portable
 from secure_ml.errors import PreconditionError
 
-__all__ = ["METADATA_KEY", "ContractColumn", "Rule", "Rules", "Tier", "compile_rules", "to_schema"]
+__all__ = ["CODE_OF_CHECK", "METADATA_KEY", "ContractColumn", "Rule", "Rules", "Tier", "compile_rules", "to_schema"]
 
 METADATA_KEY = "secure_ml"
+CODE_OF_CHECK = "_secure_ml_code"
+"""The attribute of a Python check's function that holds the reason code of its findings."""
 _MAX_SHOWN = 120
 _ANY_NAME = "^(?s).*$"
 
@@ -53,6 +55,8 @@ _CODES: dict[str, ReasonCode] = {
     "columns_compare": "row_rule",
     "no_duplicate_rows": "duplicates",
 }
+_OF_COLUMN = ("environments", "tier", "drift", "skew", "personal")
+_OF_SCHEMA = ("tier", "slices", "rows_ratio")
 _OF_TABLE = {"row_count_between", "columns_compare", "no_duplicate_rows"}
 
 
@@ -63,11 +67,10 @@ class Rule:
     Attributes:
         column: The column, None for a rule of the whole table.
         kind: pandera's name of the check, a constructor's of `contracts.checks`, or `column_present`, `type`,
-            `not_nullable`, `field_uniqueness`, `multiple_fields_uniqueness`, `no_extra_column`, `column_ordered`.
+            `not_nullable`, `field_uniqueness`, `multiple_fields_uniqueness`.
         parameters: The figures of the rule.
         tier: What a failure does.
         code: Why it failed, if it fails.
-        environments: Where the rule holds; empty for everywhere.
         ignore_na: Whether a missing cell satisfies it.
         description: What pandera's check says of itself.
         why: Why it cannot be compiled, None where it can.
@@ -79,7 +82,6 @@ class Rule:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     tier: Tier = "block"
     code: ReasonCode = "check"
-    environments: tuple[str, ...] = ()
     ignore_na: bool = True
     description: str | None = None
     why: str | None = None
@@ -106,6 +108,7 @@ class ContractColumn:
         regex: Whether the name is a pattern over column names.
         environments: Where it must be there; it must be absent elsewhere. Empty for everywhere.
         tier: What a failure of the column as such does.
+        settings: What its metadata say for secure-ml.
         schema: The pandera column, to fall back on.
     """
 
@@ -117,6 +120,7 @@ class ContractColumn:
     regex: bool = False
     environments: tuple[str, ...] = ()
     tier: Tier = "block"
+    settings: Mapping[str, Any] = field(default_factory=dict)
     schema: Any = None
 
 
@@ -182,14 +186,13 @@ def compile_rules(schema: Any) -> Rules:
     for name in ("add_missing_columns", "index"):
         if getattr(schema, name, None):
             raise PreconditionError(f"contract: {name} has no meaning for a table in a file; remove it")
-    settings = _settings(schema.metadata, "the schema")
+    settings = _settings(schema.metadata, "the schema", _OF_SCHEMA)
     tier: Tier = settings.get("tier", "block")
     columns: list[ContractColumn] = []
     rules: list[Rule] = []
     for name, column in (schema.columns or _every_column(schema, pandas=pandas)).items():
         _refuse_repair(column, name)
-        own = _settings(column.metadata, name)
-        environments = own.get("environments", ())
+        own = _settings(column.metadata, name, _OF_COLUMN)
         dtype = schema.dtype if schema.dtype is not None else column.dtype
         declared = ContractColumn(
             name=name,
@@ -198,8 +201,9 @@ def compile_rules(schema: Any) -> Rules:
             coerce=bool(schema.coerce or column.coerce),
             default=column.default,
             regex=bool(column.regex),
-            environments=environments,
+            environments=own.get("environments", ()),
             tier=own.get("tier", tier),
+            settings=own,
             schema=column,
         )
         columns.append(declared)
@@ -234,20 +238,20 @@ def _every_column(schema: Any, *, pandas: bool) -> dict[str, Any]:
 
 
 def _column_rules(column: Any, declared: ContractColumn) -> Iterator[Rule]:
-    name, where, tier = declared.name, declared.environments, declared.tier
+    name, tier = declared.name, declared.tier
     if declared.required:
-        yield Rule(name, "column_present", {"column": name}, tier, "missing_column", where)
+        yield Rule(name, "column_present", {"column": name}, tier, "missing_column")
     if declared.dtype is not None:
-        yield Rule(name, "type", {"dtype": str(declared.dtype)}, tier, "wrong_type", where)
+        yield Rule(name, "type", {"dtype": str(declared.dtype)}, tier, "wrong_type")
     if not column.nullable:
-        yield Rule(name, "not_nullable", {}, tier, "missing_values", where, ignore_na=False)
+        yield Rule(name, "not_nullable", {}, tier, "missing_values", ignore_na=False)
     if column.unique:
-        yield Rule(name, "field_uniqueness", {}, tier, "duplicates", where)
+        yield Rule(name, "field_uniqueness", {}, tier, "duplicates")
     for check in column.checks:
-        yield _check_rule(name, check, tier, where)
+        yield _check_rule(name, check, tier)
 
 
-def _check_rule(column: str | None, check: Any, tier: Tier, where: tuple[str, ...] = ()) -> Rule:
+def _check_rule(column: str | None, check: Any, tier: Tier) -> Rule:
     kind, parameters, why = _recognise(check)
     if why is None and (column is None) != (kind in _OF_TABLE):
         why = "a check of a column stands on the table" if column is None else "a check of the table stands on a column"
@@ -258,8 +262,7 @@ def _check_rule(column: str | None, check: Any, tier: Tier, where: tuple[str, ..
         kind,
         parameters,
         "warn" if check.raise_warning else tier,
-        "personal" if kind.startswith("no_personal_data(") else _CODES.get(kind, "check"),
-        where,
+        getattr(check._check_fn, CODE_OF_CHECK, None) or _CODES.get(kind, "check"),
         bool(check.ignore_na),
         check.description,
         why,
@@ -307,24 +310,46 @@ def _refuse_repair(part: Any, name: str) -> None:
             raise PreconditionError(f"contract of {name}: {setting} repairs data; a contract only judges it, remove it")
 
 
-def _settings(metadata: Any, name: str) -> dict[str, Any]:
-    settings = dict((metadata or {}).get(METADATA_KEY, {}))
-    if settings.get("tier") not in (None, "warn", "block"):
-        raise PreconditionError(f"contract of {name}: metadata tier is not warn or block")
+def _settings(metadata: Any, name: str, known: Sequence[str]) -> dict[str, Any]:
+    """Return what metadata say for secure-ml; a word that is not known would be a guard that is not there."""
+    where = f"contract of {name}: metadata {METADATA_KEY}"
+    given = (metadata or {}).get(METADATA_KEY)
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise PreconditionError(f"{where} is not a dictionary")
+    settings = {key: value for key, value in given.items() if value is not None}
+    unknown = sorted(repr(key)[:40] for key in settings if key not in known)
+    if unknown:
+        raise PreconditionError(f"{where}: {unknown[0]} is not known here; expected some of {', '.join(known)}")
+    if settings.get("tier", "block") not in ("warn", "block"):
+        raise PreconditionError(f"{where}: tier is not warn or block")
+    if not isinstance(settings.get("personal", False), bool):
+        raise PreconditionError(f"{where}: personal is not True or False")
     for key in ("environments", "slices"):
-        texts = settings.get(key)
-        if texts is not None:
-            if isinstance(texts, str) or not all(isinstance(item, str) for item in texts):
-                raise PreconditionError(f"contract of {name}: metadata {key} is not a tuple of texts")
+        texts = settings.get(key, ())
+        if not isinstance(texts, list | tuple) or not all(isinstance(item, str) for item in texts):
+            raise PreconditionError(f"{where}: {key} is not a tuple of texts")
+        if key in settings:
             settings[key] = tuple(texts)
-    match settings.get("rows_ratio"):
-        case None:
-            pass
-        case [int() | float() as low, int() | float() as high] if 0 <= low <= high:
-            settings["rows_ratio"] = (float(low), float(high))
-        case _:
-            raise PreconditionError(f"contract of {name}: metadata rows_ratio is not (least, most), each at least 0")
-    return {key: value for key, value in settings.items() if value is not None}
+    for key in ("drift", "skew"):
+        if key in settings:
+            settings[key] = _least(settings[key], f"{where}: {key}")
+    if "rows_ratio" in settings:
+        pair = settings["rows_ratio"]
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise PreconditionError(f"{where}: rows_ratio is not (least, most)")
+        low, high = (_least(value, f"{where}: rows_ratio") for value in pair)
+        if low > high:
+            raise PreconditionError(f"{where}: rows_ratio has a least above its most")
+        settings["rows_ratio"] = (low, high)
+    return settings
+
+
+def _least(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise PreconditionError(f"{where} is not a number of at least 0")
+    return float(value)
 
 
 def _polars_dtype(dtype: Any, name: str) -> Any:
@@ -334,7 +359,7 @@ def _polars_dtype(dtype: Any, name: str) -> Any:
     import polars as pl
     from pandera.engines import polars_engine
 
-    text = str(dtype).lower()
+    text = str(dtype)
     known: dict[str, Any] = {
         **{kind.lower(): getattr(pl, kind) for kind in ("Int8", "Int16", "Int32", "Int64", "Float32", "Float64")},
         **{kind.lower(): getattr(pl, kind) for kind in ("UInt8", "UInt16", "UInt32", "UInt64", "Date")},
@@ -342,14 +367,11 @@ def _polars_dtype(dtype: Any, name: str) -> Any:
         **dict.fromkeys(("str", "string", "object"), pl.String),
         "category": pl.Categorical,
     }
-    wanted = known.get(text.split("[")[0])
+    wanted = known.get(text.lower().split("[")[0])
     if text.startswith("datetime64"):
         zone = text.removesuffix("]").partition(",")[2].strip() or None
         unit: Any = text.partition("[")[2][:2]
-        wanted = pl.Datetime(
-            unit if unit in ("ns", "us", "ms") else "us",
-            str(dtype).removesuffix("]").partition(",")[2].strip() if zone else None,
-        )
+        wanted = pl.Datetime(unit if unit in ("ns", "us", "ms") else "us", zone)
     if wanted is None:
         raise PreconditionError(f"contract of {name}: type {text[:40]} has no equal in a table; use another")
     return polars_engine.Engine.dtype(wanted)

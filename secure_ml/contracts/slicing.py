@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 from secure_ml.contracts.binding import Bound
 from secure_ml.contracts.compiled import run_rules
 from secure_ml.contracts.expressions import Unportable, count_where, literal
-from secure_ml.contracts.findings import Finding, Report, Unjudged
+from secure_ml.contracts.findings import Finding, Report, Unjudged, in_order
 from secure_ml.contracts.queries import fetch
-from secure_ml.contracts.rules import METADATA_KEY, Rules
+from secure_ml.contracts.rules import Rules
 from secure_ml.errors import PreconditionError
 
 if TYPE_CHECKING:
@@ -112,8 +112,7 @@ def with_slices(
                 rows = bound.table.filter(part.holds).select(*bound.dtypes)
                 inside, _ = run_rules(rows, inner, environment=environment, part_of=table)
                 found += _said(inside, part, known)
-    found.sort(key=lambda finding: (finding.tier != "block", -finding.failed))
-    return replace(report, findings=tuple(found), unjudged=tuple(unjudged))
+    return replace(report, findings=in_order(found), unjudged=tuple(unjudged))
 
 
 def _said(report: Report, part: _Part, known: set[tuple[str | None, str]]) -> Iterator[Finding]:
@@ -130,7 +129,7 @@ def _parts(bound: Bound, rules: Rules, asked: str | Slice) -> Iterator[_Part]:
     name, condition = _read(asked, [*bound.dtypes, *(column.name for column in rules.columns)])
     if name not in bound.keys or name in bound.whole:
         raise PreconditionError("no such column in the table, or one that has to be cast first")
-    if _is_personal(rules, name):
+    if any(column.name == name and column.settings.get("personal") for column in bound.declared):
         raise PreconditionError("the column is personal, and its values would stand in findings")
     value = _columns(bound)[name]
     if condition is None:
@@ -147,14 +146,6 @@ def _read(asked: str, names: Iterable[str]) -> tuple[str, str | None]:
         return asked, None
     places = [place for place, letter in enumerate(asked) if letter == "=" and asked[:place] in known]
     return (asked[: places[-1]], asked[places[-1] + 1 :]) if places else (asked.partition("=")[0], None)
-
-
-def _is_personal(rules: Rules, name: str) -> bool:
-    return any(
-        (column.schema.metadata or {}).get(METADATA_KEY, {}).get("personal")
-        for column in rules.columns
-        if column.name == name or (column.regex and re.fullmatch(column.name, name))
-    )
 
 
 def _by_value(bound: Bound, name: str, divided: ibis.Value, column: str | None) -> Iterator[_Part]:

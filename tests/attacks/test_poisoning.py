@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from secure_ml.contracts.poisoning import MAX_ROWS, SCREENS, flag_rows, screen_poisoning
+from secure_ml.errors import PreconditionError
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model as heart_disease
 from secure_ml.stages.dataset import dataset
@@ -108,7 +109,15 @@ def test_a_large_set_is_looked_at_by_a_fixed_sample() -> None:
     (flood,) = [item for item in first if item.rule == "near_duplicates"]
     assert 1000 < flood.failed < 1500
     assert flood.rows < rows // 2
+    assert f"{flood.failed} of {flood.rows} sampled rows" in flood.sentence
     assert screen_poisoning(x, y, origins, anchor="a") == first
+
+
+def test_without_a_row_of_the_anchor_nothing_is_said_to_be_clean() -> None:
+    x, y = np.zeros((50, 2)), np.tile([0, 1], 25)
+    assert screen_poisoning(x, y, ["a"] * 20 + ["b"] * 30, anchor="a"), "copies are found where there is an anchor"
+    with pytest.raises(PreconditionError, match="no row of batch c"):
+        screen_poisoning(x, y, ["a"] * 20 + ["b"] * 30, anchor="c")
 
 
 def test_the_training_set_warns_of_a_poisoned_batch_and_is_made(installation: Installation, tmp_path: Path) -> None:

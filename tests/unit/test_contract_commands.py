@@ -146,7 +146,8 @@ def test_an_inferred_contract_is_satisfied_by_its_file_and_named_after_it(
 def test_a_file_without_a_line_of_names_needs_its_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bare.csv").write_text("63,1.5\n?,2.5\n" * 200)
     assert run(capsys, "infer-contract", tmp_path / "bare.csv")[0] == 2
-    reading = ("--columns", "age,x", "--null", "?")
+    assert run(capsys, "infer-contract", tmp_path / "bare.csv", "--columns", "age,,x")[0] == 2
+    reading = ("--columns", "age, x", "--null", "?")
     code, source = run(capsys, "infer-contract", tmp_path / "bare.csv", *reading)
     assert code == 0
     assert '"age": pa.Column(\n            pl.Int64' in source

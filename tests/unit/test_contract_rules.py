@@ -20,6 +20,11 @@ from secure_ml.contracts.tables import table_of
 from secure_ml.errors import MalformedError, PreconditionError
 
 
+def with_metadata(of_column: object = None, of_table: object = None) -> pa.DataFrameSchema:
+    column = pa.Column(int, metadata={"secure_ml": of_column, "another tool": 1})
+    return pa.DataFrameSchema({"x": column}, metadata={"secure_ml": of_table})
+
+
 class Model(pa.DataFrameModel):
     """A schema as a class."""
 
@@ -34,7 +39,11 @@ def test_a_data_frame_model_compiles_with_its_metadata() -> None:
     assert age["greater_than_or_equal_to"].parameters == {"min_value": 0}
     assert age["less_than_or_equal_to"].code == "out_of_range"
     assert {rule.tier for rule in age.values()} == {"warn"}
-    assert {rule.environments for rule in rules.of("label")} == {("training",)}
+    assert [column.environments for column in rules.columns if column.name == "label"] == [("training",)]
+
+
+def test_metadata_of_nothing_and_of_other_tools_are_no_matter() -> None:
+    assert compile_rules(with_metadata()).columns[0].settings == {}
 
 
 def test_a_users_own_check_is_not_taken_for_the_built_in_one_of_its_name() -> None:
@@ -91,6 +100,19 @@ def test_ready_checks_compile_and_run_in_pandera_as_they_stand() -> None:
         (pa.DataFrameSchema({"x": pa.Column(int, metadata={"secure_ml": {"environments": "all"}})}), "environments"),
         (of_pandas.DataFrameSchema({"x": of_pandas.Column(int)}, parsers=of_pandas.Parser(abs)), "parsers"),
         (of_pandas.DataFrameSchema({"x": of_pandas.Column(int, parsers=of_pandas.Parser(abs))}), "parsers"),
+        (
+            with_metadata({"enviroments": ("training",)}),
+            "'enviroments' is not known here; expected some of",
+        ),
+        (with_metadata({"personnal": True}), "'personnal' is not known here"),
+        (with_metadata({"rows_ratio": (0.5, 2)}), "'rows_ratio' is not known here"),
+        (with_metadata({"personal": "no"}), "personal is not True or False"),
+        (with_metadata({"drift": "0.1"}), "drift is not a number of at least 0"),
+        (with_metadata({"skew": float("nan")}), "skew is not a number of at least 0"),
+        (with_metadata(["personal"]), "is not a dictionary"),
+        (with_metadata(of_table={"teir": "warn"}), "'teir' is not known here; expected some of tier, slices"),
+        (with_metadata(of_table={"drift": 0.1}), "'drift' is not known here"),
+        (with_metadata(of_table={"rows_ratio": (2, 1)}), "rows_ratio has a least above its most"),
         (object(), "expected a pandera"),
     ],
 )

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from secure_ml.contracts import personal
+from secure_ml.contracts.anomalies import find_anomalies, profile_as_declared
 from secure_ml.contracts.compiled import check_table
 from secure_ml.contracts.findings import Report
 from secure_ml.contracts.personal import (
@@ -23,6 +24,9 @@ from secure_ml.contracts.personal import (
     with_personal,
 )
 from secure_ml.contracts.personal_forms import NATIONAL_IDS
+from secure_ml.contracts.profile import render as document_of
+from secure_ml.contracts.profiling import profile_frame
+from secure_ml.contracts.rules import compile_rules
 from secure_ml.contracts.tables import open_table, table_of
 from secure_ml.errors import PreconditionError
 from secure_ml.installation import Installation
@@ -194,7 +198,7 @@ def test_the_screen_names_column_kind_and_count_and_no_value() -> None:
             "mail": pa.Column(pl.String, metadata={"secure_ml": {"personal": True}}),
         }
     )
-    found = screen_table(table_of(frame), known=known_personal(schema))
+    found = screen_table(table_of(frame), known=known_personal(compile_rules(schema), frame.columns))
     assert [(item.sentence, item.tier, item.code) for item in found] == [
         ("note: 2 of 3 rows hold an e-mail address", "warn", "personal"),
         ("paid: 2 of 3 rows hold a payment card number", "warn", "personal"),
@@ -202,7 +206,29 @@ def test_the_screen_names_column_kind_and_count_and_no_value() -> None:
     said = str([asdict(item) for item in found])
     assert "example.com" not in said
     assert "4111" not in said
-    assert known_personal(contract()) == {"note"}
+    assert known_personal(compile_rules(contract()), frame.columns) == {"note"}
+
+
+@pytest.mark.parametrize("pattern", ["[[:alpha:]_]+_mail", r"\p{L}+_mail", "^home_m|l$", "^home_mail$"])
+def test_a_pattern_that_declares_a_column_as_personal_keeps_its_values_out_of_everything(pattern: str) -> None:
+    schema = pa.DataFrameSchema({pattern: pa.Column(pl.String, regex=True, metadata={"secure_ml": {"personal": True}})})
+    frame = pl.DataFrame({"home_mail": ["ada@example.com"] * 40, "contact": ["bob@example.org"] * 40})
+    declared = frame.select("home_mail")
+    for document in (profile_frame(declared, schema), profile_as_declared(table_of(declared), schema)):
+        assert b"ada@" not in document_of(document)
+    assert b"bob@" in document_of(profile_frame(frame, pa.DataFrameSchema({"contact": pa.Column(pl.String)})))
+    known = known_personal(compile_rules(schema), frame.columns)
+    assert known == {"home_mail"}
+    assert {item.column for item in screen_table(table_of(frame), known=known)} == {"contact"}
+    with pytest.raises(PreconditionError, match="the column is personal"):
+        find_anomalies(table_of(declared), schema, slices=["home_mail"])
+
+
+def test_a_users_own_check_is_not_taken_for_one_of_personal_data_by_its_name() -> None:
+    own = pa.Check(lambda given: given.lazyframe.select(pl.lit(True)), name="no_personal_data(mine)")
+    rules = compile_rules(pa.DataFrameSchema({"note": pa.Column(pl.String, own)}))
+    assert {rule.code for rule in rules.of("note")} >= {"check"}
+    assert known_personal(rules, ["note"]) == frozenset()
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if not case.regions], ids=lambda case: case.title)
