@@ -9,14 +9,12 @@ Rules of one kind are compared by what all of them together allow, so that `ge(0
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
-from types import CellType, CodeType, FunctionType, MethodType
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from secure_ml.contracts.allowing import Allowed, Interval, above, allowed_by, below
 from secure_ml.contracts.rules import METADATA_KEY, ContractColumn, Rule, Rules, compile_rules, to_schema
 
 __all__ = ["Change", "diff_contracts"]
@@ -41,153 +39,6 @@ class Change:
     rule: str
     kind: Kind
     sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Interval:
-    """What lies between two bounds; None is no bound, and an open end does not belong to it."""
-
-    low: Any = None
-    high: Any = None
-    low_open: bool = False
-    high_open: bool = False
-
-    def __and__(self, other: _Interval) -> _Interval:
-        low, low_open = (other.low, other.low_open) if _above(other, self) else (self.low, self.low_open)
-        high, high_open = (other.high, other.high_open) if _below(other, self) else (self.high, self.high_open)
-        return _Interval(low, high, low_open, high_open)
-
-    @property
-    def empty(self) -> bool:
-        if self.low is None or self.high is None:
-            return False
-        return bool(self.low > self.high) or (self.low == self.high and (self.low_open or self.high_open))
-
-    def __str__(self) -> str:
-        if self == _Interval():
-            return "anything"
-        low = "(..." if self.low is None else f"{'(['[not self.low_open]}{self.low!r}"
-        high = "...)" if self.high is None else f"{self.high!r}{')]'[not self.high_open]}"
-        return f"{low}, {high}"
-
-
-def _above(one: _Interval, other: _Interval) -> bool:
-    """Whether the lower end of `one` is stricter."""
-    if one.low is None or other.low is None:
-        return one.low is not None
-    return bool(one.low > other.low) or (one.low == other.low and one.low_open and not other.low_open)
-
-
-def _below(one: _Interval, other: _Interval) -> bool:
-    """Whether the upper end of `one` is stricter."""
-    if one.high is None or other.high is None:
-        return one.high is not None
-    return bool(one.high < other.high) or (one.high == other.high and one.high_open and not other.high_open)
-
-
-@dataclass(frozen=True, slots=True)
-class _Allowed:
-    """All that the checks of one column, or of the table, allow together."""
-
-    range: _Interval = _Interval()
-    length: _Interval = _Interval()
-    allowed: frozenset[Any] | None = None
-    forbidden: frozenset[Any] = frozenset()
-    figures: Mapping[str, _Interval] = field(default_factory=dict)
-    vocabulary: frozenset[Any] | None = None
-    others: tuple[tuple[str, object], ...] = ()  # name and identity of each: two rules may have one name
-
-    def add(self, rule: Rule) -> _Allowed:
-        given = rule.parameters
-        if rule.why is None and not rule.ignore_na and not isinstance(rule.check._check_fn, partial):  # none made here
-            return self._other(f"{rule.kind} of missing cells", rule.kind).add(replace(rule, ignore_na=True))
-        match rule.kind:
-            case _ if rule.why is not None:
-                return self._other(rule.name, _identity(rule.check))
-            case "equal_to":
-                return self._allow([given["value"]])
-            case "isin":
-                return self._allow(given["allowed_values"])
-            case "not_equal_to":
-                return replace(self, forbidden=self.forbidden | {given["value"]})
-            case "notin":
-                return replace(self, forbidden=self.forbidden | frozenset(given["forbidden_values"]))
-            case "greater_than" | "greater_than_or_equal_to" as kind:
-                return self._within(_Interval(low=given["min_value"], low_open=kind == "greater_than"))
-            case "less_than" | "less_than_or_equal_to" as kind:
-                return self._within(_Interval(high=given["max_value"], high_open=kind == "less_than"))
-            case "in_range":
-                ends = (not given["include_min"], not given["include_max"])
-                return self._within(_Interval(given["min_value"], given["max_value"], *ends))
-            case "str_length":
-                exact = given.get("exact_value")
-                low, high = (exact, exact) if exact is not None else (given["min_value"], given["max_value"])
-                return replace(self, length=self.length & _Interval(low, high))
-            case "null_fraction_at_most":
-                return self._figure(rule.kind, _Interval(high=given["fraction"]))
-            case "distinct_at_least":
-                return self._figure("different values", _Interval(low=given["count"]))
-            case "distinct_at_most":
-                return self._figure("different values", _Interval(high=given["count"]))
-            case "fresh_within":
-                return self._figure("age_s", _Interval(high=given["age_s"]))
-            case "out_of_vocabulary_at_most":
-                known = frozenset(given["vocabulary"])
-                both = known if self.vocabulary is None else self.vocabulary & known
-                return replace(self, vocabulary=both)._figure(rule.kind, _Interval(high=given["fraction"]))
-        if {"low", "high"} <= given.keys():
-            of = ", ".join(repr(value) for key, value in given.items() if key not in ("low", "high"))
-            return self._figure(f"{rule.kind}({of})", _Interval(given["low"], given["high"]))
-        return self._other(rule.name, (rule.kind, _held(dict(given))))
-
-    def _other(self, name: str, identity: object) -> _Allowed:
-        return replace(self, others=(*self.others, (name, identity)))
-
-    def _within(self, more: _Interval) -> _Allowed:
-        return replace(self, range=self.range & more)
-
-    def _allow(self, values: Iterable[Any]) -> _Allowed:
-        given = frozenset(values)
-        return replace(self, allowed=given if self.allowed is None else self.allowed & given)
-
-    def _figure(self, name: str, more: _Interval) -> _Allowed:
-        return replace(self, figures={**self.figures, name: self.figures.get(name, _Interval()) & more})
-
-
-def _identity(check: Any) -> object:
-    """What must be equal for two Python checks to be the same rule: code, constants, and all that it was given."""
-    return (_held(check._check_fn), _held(check.statistics), check.ignore_na, check.element_wise, str(check.groupby))
-
-
-def _held(value: Any, inside: tuple[int, ...] = ()) -> object:
-    """Return what a value is, so that equal values of two loads of a file are equal, and other ones are not."""
-    if id(value) in inside:
-        return "itself"
-    within = (*inside, id(value))
-    match value:
-        case partial():
-            return ("partial", _held((value.func, value.args, value.keywords), within))
-        case FunctionType():
-            given = [cell.cell_contents for cell in value.__closure__ or () if cell != _EMPTY]
-            return (_shape(value.__code__), _held((value.__defaults__, value.__kwdefaults__, given), within))
-        case MethodType():
-            return ("method", _held((value.__func__, value.__self__), within))
-        case dict():
-            return ("dict", tuple((_held(key, within), _held(item, within)) for key, item in value.items()))
-        case list() | tuple():
-            return (type(value).__name__, tuple(_held(item, within) for item in value))
-        case set() | frozenset():
-            return ("set", frozenset(_held(item, within) for item in value))
-        case _:
-            return (type(value).__qualname__, re.sub(r" at 0x[0-9a-f]+", "", repr(value)))
-
-
-_EMPTY = CellType()
-
-
-def _shape(code: CodeType) -> object:
-    inner = [_shape(part) if isinstance(part, CodeType) else repr(part) for part in code.co_consts]
-    return (code.co_code, code.co_names, tuple(inner))
 
 
 def diff_contracts(old: Any, new: Any) -> tuple[Change, ...]:
@@ -256,7 +107,7 @@ def _settings_changed(name: str, old: Any, new: Any) -> list[Change]:
     before, after = ((part.metadata or {}).get(METADATA_KEY, {}) for part in (old, new))
     changes: list[Change] = []
     for rule in ("drift", "skew"):
-        changes += _interval(name, rule, _Interval(high=before.get(rule)), _Interval(high=after.get(rule)))
+        changes += _interval(name, rule, Interval(high=before.get(rule)), Interval(high=after.get(rule)))
     tiers = before.get("tier", "block"), after.get("tier", "block")
     if tiers[0] != tiers[1]:
         changes.append(_change(name, "tier", "stricter" if tiers[1] == "block" else "looser", _was(*tiers)))
@@ -269,7 +120,7 @@ def _table(was: Rules, is_: Rules) -> list[Change]:
         *_flag(None, "strict", was.strict is True, is_.strict is True, loose=False),
         *_flag(None, "ordered", was.ordered, is_.ordered, loose=False),
         *_checks(None, was.of(None), is_.of(None)),
-        *_interval(None, "rows_ratio", *(_Interval(*(rules.rows_ratio or ())) for rules in (was, is_))),
+        *_interval(None, "rows_ratio", *(Interval(*(rules.rows_ratio or ())) for rules in (was, is_))),
         *_values(None, "slices", frozenset(was.slices), frozenset(is_.slices), allow=False),
     ]
     before, after = (
@@ -309,25 +160,18 @@ def _was(old: Any, new: Any) -> str:
 def _checks(name: str | None, old: Iterable[Rule], new: Iterable[Rule]) -> list[Change]:
     """Compare what refuses; then, for rules where that is unchanged, what warns."""
     sides = [[rule for rule in side if rule.check is not None] for side in (old, new)]
-    blocking = [_all(rule for rule in side if not rule.check.raise_warning) for side in sides]
+    blocking = [allowed_by(rule for rule in side if not rule.check.raise_warning) for side in sides]
     changes = _compare(name, *blocking)
     settled = {change.rule for change in changes}
     said = [
         replace(change, sentence=f"{change.sentence} (warns)")
-        for change in _compare(name, *(_all(side) for side in sides))
+        for change in _compare(name, *(allowed_by(side) for side in sides))
         if change.rule not in settled
     ]
     return [*changes, *said]
 
 
-def _all(rules: Iterable[Rule]) -> _Allowed:
-    allowed = _Allowed()
-    for rule in rules:
-        allowed = allowed.add(rule)
-    return allowed
-
-
-def _compare(name: str | None, old: _Allowed, new: _Allowed) -> list[Change]:
+def _compare(name: str | None, old: Allowed, new: Allowed) -> list[Change]:
     changes = [
         *_interval(name, "range", old.range, new.range),
         *_interval(name, "length", old.length, new.length),
@@ -336,7 +180,7 @@ def _compare(name: str | None, old: _Allowed, new: _Allowed) -> list[Change]:
         *_values(name, "vocabulary", old.vocabulary, new.vocabulary, allow=True),
     ]
     for figure in dict.fromkeys([*old.figures, *new.figures]):
-        changes += _interval(name, figure, *(side.figures.get(figure, _Interval()) for side in (old, new)))
+        changes += _interval(name, figure, *(side.figures.get(figure, Interval()) for side in (old, new)))
     gone, come = (Counter(_only(*pair)) for pair in ((old.others, new.others), (new.others, old.others)))
     both, said = gone & come, "is another check now, and the two cannot be compared"
     changes += [_change(name, rule, "looser", "is no longer checked") for rule in gone - both]
@@ -351,15 +195,15 @@ def _only(some: Iterable[tuple[str, object]], others: Iterable[tuple[str, object
     return [names[identity] for identity in left.elements()]
 
 
-def _interval(name: str | None, rule: str, old: _Interval, new: _Interval) -> list[Change]:
+def _interval(name: str | None, rule: str, old: Interval, new: Interval) -> list[Change]:
     if old == new:
         return []
     sentence = f"is {new}, was {old}"
     try:
         if (old & new).empty:
             return [_change(name, rule, "incompatible", sentence)]
-        stricter = _above(new, old) or _below(new, old)
-        looser = _above(old, new) or _below(old, new)
+        stricter = above(new, old) or below(new, old)
+        looser = above(old, new) or below(old, new)
     except TypeError:
         return [_change(name, rule, "incompatible", f"{sentence}, of another type")]
     return _directions(name, rule, sentence, stricter=stricter, looser=looser)
