@@ -1,7 +1,7 @@
 """Cells of text as values of the contract's types: what counts as a number, a time, a truth. Nothing is repaired.
 
 number      [+-] digits [. digits] [e [+-] digits], finite once read; no thousands separator, no NaN, no infinity
-integer     a number without a fraction, 3.0 and 3e2 included
+integer     digits, or a number without a fraction below 2^53, such as 3.0 and 3e2
 boolean     true or false
 date        2026-01-31
 time        2026-01-31, then T or a space, 12:30, :15 and .25 optional; an offset where the type has a zone
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["readings", "typed"]
 
 _NUMBER = r"^[+\-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+\-]?[0-9]+)?\z"
+_EXACT = 2**53  # a larger number with a point or an exponent would be read as a neighbour
 _WHOLE = r"^[+\-]?[0-9]+\z"
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\z"
 _HOUR = r"([01][0-9]|2[0-3])"
@@ -42,7 +43,7 @@ def readings() -> Iterator[str]:
             yield (
                 f"CREATE MACRO as_{kind}(text) AS CASE WHEN regexp_matches(text, '{_WHOLE}') "
                 f"THEN try_cast(text AS {kind}) WHEN regexp_matches(text, '{_NUMBER}') AND {number} % 1 = 0 "
-                f"THEN try_cast({number} AS {kind}) END"
+                f"AND abs({number}) < {_EXACT} THEN try_cast({number} AS {kind}) END"
             )
     for kind, to in (("float32", "FLOAT"), ("float64", "DOUBLE")):
         yield (
@@ -78,7 +79,8 @@ def _value(text: Any, dtype: pl.DataType, name: str) -> Any:
     def where(pattern: str, value: Any) -> Any:
         return text.re_search(pattern).ifelse(value, ibis.null(value.type()))
 
-    if dtype.is_numeric() and not isinstance(dtype, pl.Decimal):
+    unread = (pl.Int128, pl.UInt128, pl.Float16)
+    if dtype.is_numeric() and not isinstance(dtype, pl.Decimal) and dtype not in unread:
         kind = str(dtype).lower()
         return engine_function(f"as_{kind}", "string", kind)(text)
     if isinstance(dtype, pl.Decimal):

@@ -18,7 +18,7 @@ from pandera.config import ValidationDepth, config_context
 from secure_ml.contracts import checks as ready
 from secure_ml.contracts.compiled import check_table
 from secure_ml.contracts.tables import open_table, table_of
-from secure_ml.errors import MalformedError
+from secure_ml.errors import MalformedError, PreconditionError
 from tests.verdicts import by_pandera, of_findings
 
 INT = pl.Int64
@@ -211,6 +211,7 @@ def claim(folder: Path, cells: Any, claimed: Any) -> Path:
     ("dtype", "good", "bad"),
     [
         (pl.Enum(["x", "y"]), ["x", "y"], ["z", "X"]),
+        (INT, ["9007199254740993", "3.0", "-3e2", "9007199254740991.0"], ["9007199254740993.0", "1e18", "1.5"]),
         (pl.Datetime("us"), ["2026-02-28T23:59", "2026-02-28"], ["2026-02-28T24:00", "2026-02-28T23:59:60"]),
         (pl.Datetime("us", "UTC"), ["2026-02-28T12:00+0530", "2026-02-28T12:00Z"], ["2026-02-28T12:00+99:99"]),
     ],
@@ -222,6 +223,14 @@ def test_text_that_the_engine_would_take_for_another_value_is_of_the_wrong_type(
     path.write_text("\n".join(["a,b", *(f"{cell},1" for cell in good + bad), ""]))
     (finding,) = check_table(open_table(path), schema(dtype=dtype)).findings
     assert (finding.code, finding.failed) == ("wrong_type", len(bad))
+
+
+@pytest.mark.parametrize("dtype", [pl.Int128, pl.UInt128, pl.Float16, pl.Duration, pl.List(INT)])
+def test_a_type_for_which_no_text_stands_is_refused(dtype: Any, tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(PreconditionError, match="contract of a: no text stands for type"):
+        check_table(open_table(path), schema(dtype=dtype))
 
 
 def test_an_enumeration_of_text_has_the_order_of_its_categories(tmp_path: Path) -> None:
