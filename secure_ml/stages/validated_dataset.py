@@ -272,8 +272,9 @@ def _facts(report: Report) -> dict[str, Json]:
     columns: list[Json] = []
     if report.frame is not None:
         columns = [[name, str(dtype)] for name, dtype in report.frame.schema.items()]
-    return {
+    facts: dict[str, Json] = {
         "rows": report.rows,
         "findings": [asdict(finding) for finding in report.findings],
         "columns": columns,
     }
+    return {**facts, "unjudged": [asdict(part) for part in report.unjudged]} if report.unjudged else facts

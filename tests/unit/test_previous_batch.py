@@ -84,6 +84,13 @@ def test_the_batch_before_is_the_one_that_arrived_before_whenever_it_is_validate
     assert validated_dataset(installation, model, "third") == third
 
 
+def test_slices_that_were_too_small_stand_in_the_evidence(installation: Installation, model: GuardedModel) -> None:
+    schema = copy(model.schema)
+    schema.metadata = {"secure_ml": {"slices": ("target=1", "y=..10")}}
+    evidence = judge(installation, replace(model, contract=schema), "first", 60)
+    assert evidence.facts["unjudged"] == [{"slice": "y=..10", "part": "y=..10", "rows": 10}]
+
+
 def test_another_policy_has_batches_of_its_own(installation: Installation, model: GuardedModel) -> None:
     judge(installation, model, "first", 40)
     arrive(installation, model, "second", 200)
