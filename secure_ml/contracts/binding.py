@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Bound", "bind", "computed", "personal_columns", "resolve"]
 
+_MAX_NAMES = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Bound:
@@ -108,7 +110,10 @@ def bind(
                     )
                 )
             gone.add(column.name)
-    shape += _extra(rules, columns, list(dtypes))
+    if text and columns and not dtypes.keys() & {column.name for column in columns}:
+        shape.append(_no_names(columns, len(dtypes)))  # what stands for the names may be cells, and is not shown
+    else:
+        shape += _extra(rules, columns, list(dtypes))
     shape += _order(rules, here, list(dtypes))
     read, whole = _cells(table, dtypes, here, text=text)
     free = _free_prefix(dtypes)
@@ -141,6 +146,13 @@ def personal_columns(rules: Rules, names: Iterable[str]) -> frozenset[str]:
 def _said(column: str | None, rule: str, code: ReasonCode, tier: Tier, sentence: str) -> Finding:
     where = f"{column}: " if column is not None else ""
     return Finding(column, rule, 0, 0, tier, f"{where}{sentence}", code, "compiled")
+
+
+def _no_names(columns: Sequence[ContractColumn], found: int) -> Finding:
+    expected = ", ".join(column.name[:MAX_NAME] for column in columns[:_MAX_NAMES])
+    expected += ", ..." if len(columns) > _MAX_NAMES else ""
+    said = f"none of {found} column names is in the contract, expected {expected}; is the line of names missing?"
+    return _said(None, "line_of_names", "missing_column", "block", said)
 
 
 def resolve(rules: Rules, names: list[str]) -> tuple[list[ContractColumn], list[Rule]]:

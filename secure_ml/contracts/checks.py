@@ -109,6 +109,11 @@ def _check(kind: str, description: str, warn: bool, ignore_na: bool = False, **p
     )
 
 
+def _in_order(values: Collection[Any]) -> tuple[Any, ...]:
+    """Return values in the order given; a set has none, and the name of its rule is the same in every process."""
+    return tuple(sorted(values, key=repr) if isinstance(values, set | frozenset) else values)
+
+
 def _bounds(name: str, low: float, high: float) -> None:
     if math.isnan(low) or math.isnan(high) or low > high:
         raise PreconditionError(f"{name}: expected a lower bound that is no more than the upper one")
@@ -156,7 +161,7 @@ def value_fraction_between(
     values: Collection[Any] | str | float, low: float, high: float, *, warn: bool = False
 ) -> pa.Check:
     """The share of cells with this value, or one of these values, lies between two bounds."""
-    several = (values,) if isinstance(values, str | int | float) else tuple(values)
+    several = (values,) if isinstance(values, str | int | float) else _in_order(values)
     _share("value_fraction_between", low)
     _share("value_fraction_between", high)
     _bounds("value_fraction_between", low, high)
@@ -180,7 +185,7 @@ def token_fraction_between(token: str, low: float, high: float, *, warn: bool = 
 def out_of_vocabulary_at_most(vocabulary: Collection[Any], fraction: float, *, warn: bool = False) -> pa.Check:
     """At most this share of the cells is outside the vocabulary."""
     _share("out_of_vocabulary_at_most", fraction)
-    known = tuple(vocabulary)
+    known = _in_order(vocabulary)
     if not known:
         raise PreconditionError("out_of_vocabulary_at_most: expected at least one value")
     said = f"outside the {len(known)} values of the vocabulary, more than {100 * fraction:g}%"

@@ -22,6 +22,7 @@ __all__ = ["LIMIT_S", "MEMORY", "Opened", "bounded_memory", "fetch", "fetch_arra
 MEMORY = "600MB"
 LIMIT_S = 60.0
 _MAX_FRAME_BYTES = 2 << 30
+_MAX_NAMED = 5
 _HEADROOM_BYTES = 2 << 30
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -99,8 +100,9 @@ def fetch_polars(table: ibis.Table, columns: Mapping[str, tuple[str, pl.DataType
     (sizes,) = fetch(table.aggregate(rows=table.count(), **texts))
     needed = int(sizes.pop("rows")) * 16 * len(columns) + sum(int(size or 0) for size in sizes.values())
     if needed > _MAX_FRAME_BYTES:
+        named = ", ".join(list(columns)[:_MAX_NAMED]) + (", ..." if len(columns) > _MAX_NAMED else "")
         raise PreconditionError(
-            f"{', '.join(columns)}: a rule that is not compiled would read {needed >> 20} MiB into memory, at most "
+            f"{named}: a rule that is not compiled would read {needed >> 20} MiB into memory, at most "
             f"{_MAX_FRAME_BYTES >> 20} are; write it as a rule that compiles"
         )
     picked = table.select(

@@ -92,7 +92,12 @@ class Rule:
         """The rule as people and findings call it."""
         if not self.parameters:
             return self.kind
-        return f"{self.kind}({', '.join(str(value) for value in self.parameters.values())})"[:_MAX_SHOWN]
+        return f"{self.kind}({', '.join(map(_shown, self.parameters.values()))})"[:_MAX_SHOWN]
+
+
+def _shown(value: Any) -> str:
+    """Write a figure of a rule; a set has no order of its own, and its rule has one name in every process."""
+    return f"{{{', '.join(sorted(map(repr, value)))}}}" if isinstance(value, set | frozenset) else str(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,11 @@ TEXT: dict[str, tuple[bytes, str]] = {
     "not Parquet after all": (b"PAR1s3cretPAR1", "expected Parquet, it cannot be read"),
     "not Arrow after all": (b"ARROW1s3cret", "expected Arrow IPC, it cannot be read"),
     "JSON of another type": (b'{"a": "s3cret", "b": 1}\n', "a: 1 of 1 rows are not numbers"),
+    "JSON that is not finite": (b'{"a": 1, "b": 1e400}\n{"a": 1, "b": 2}\n', "b: 1 of 2 rows are not numbers"),
+    "no line of names": (
+        b"7777,s3cret\n1,2\n",
+        "none of 2 column names is in the contract, expected a, b; is the line of names missing?",
+    ),
     "JSON that is nested": (b'{"a": {"x": "s3cret"}, "b": 1}\n', "a: 1 of 1 rows are not numbers"),
     "JSON cut off": (b'{"a": 1, "b": 2}\n{"a": "s3cret\n', "expected one JSON object a line"),
     "JSON nested 100,000 deep": (

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +156,29 @@ def test_a_contract_is_loaded_from_a_schema_a_model_and_one_for_pandas(tmp_path:
         contract = load_contract(path)
         assert contract.name == "orders"
         assert [str(column.dtype) for column in compile_rules(contract.schema).columns] == ["Int64"]
+
+
+def test_a_rule_over_a_set_has_one_name_in_every_process() -> None:
+    program = (
+        "import pandera.polars as pa\n"
+        "from secure_ml.contracts.checks import value_fraction_between\n"
+        "from secure_ml.contracts.rules import compile_rules\n"
+        "values = {'b', 'a', 'c', 'd', 'e'}\n"
+        "checks = [value_fraction_between(values, 0, 1), pa.Check.unique_values_eq(values)]\n"
+        "rules = compile_rules(pa.DataFrameSchema({'s': pa.Column(str, checks)})).rules\n"
+        "print(rules[-2].name, rules[-1].name, frozenset(values))"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert said[0] != said[1], "a set has no order of its own"
+    assert {line.partition(" frozenset")[0] for line in said} == {
+        "value_fraction_between(('a', 'b', 'c', 'd', 'e'), 0.0, 1.0) unique_values_eq({'a', 'b', 'c', 'd', 'e'})"
+    }
