@@ -71,3 +71,12 @@ def test_what_only_warns_of_a_batch_keeps_no_request_out() -> None:
 def test_a_document_of_other_rules_is_malformed(rule: Any) -> None:
     with pytest.raises(MalformedError, match="a rule is not"):
         RequestRules.parse({"columns": [{"name": "a", "nullable": True, "rules": [rule]}]})
+
+
+def test_a_number_that_is_not_finite_is_a_violation_whatever_the_rules_say() -> None:
+    rules = RequestRules.parse({"columns": [{"name": "a", "nullable": True, "rules": []}]})
+    found = rules.check(np.array([[1.0], [np.inf], [-np.inf], [np.nan]]))
+    assert [(violation.row, violation.sentence) for violation in found] == [
+        (1, "a: not a finite number"),
+        (2, "a: not a finite number"),
+    ]
