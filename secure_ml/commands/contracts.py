@@ -33,7 +33,7 @@ def add(command: AddCommand) -> None:
         _validate,
         "Hold a file against a data contract.",
         "Needs no Dagster and keeps nothing. Findings name column, rule and count, never a value.\n"
-        "A model's batch is CSV; for CONTRACT.py, which is run, the file is Parquet, Arrow IPC, JSON lines or CSV.",
+        "FILE is Parquet, Arrow IPC, JSON lines or CSV, told by its content; CONTRACT.py is run.",
     )
     validate.add_argument(
         "contract", metavar="MODEL|CONTRACT.py", help="a registered model, or a file with one pandera schema"

@@ -8,7 +8,7 @@ import pandera.polars as pa
 import polars as pl
 import pytest
 
-from secure_ml.contracts import few_values, one_pass
+from secure_ml.contracts import few_values, one_pass, tables
 from secure_ml.contracts.compiled import check_table
 from secure_ml.contracts.findings import Report
 from secure_ml.contracts.tables import open_table
@@ -39,7 +39,7 @@ SCHEMA = pa.DataFrameSchema(
 
 
 def write(path: Path, few: list[str | None]) -> Path:
-    pl.DataFrame({"few": few, "many": [str(row) for row in range(len(few))]}).write_parquet(path)
+    pl.DataFrame({"few": few, "many": [str(row) for row in range(len(few))]}).write_parquet(path, row_group_size=20_000)
     return path
 
 
@@ -85,7 +85,18 @@ def test_rows_that_the_first_ones_say_nothing_of_are_counted_too(tmp_path: Path,
     assert found["few str_startswith(n) block"] == 10_000
 
 
-def test_a_column_of_nulls_and_a_small_table_are_no_matter(tmp_path: Path, by_value: list[str]) -> None:
+def test_where_the_later_values_take_too_much_memory_rows_are_counted(
+    tmp_path: Path, by_value: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few: list[str | None] = ["new"] * 50_000 + [f"later {row:0300}" for row in range(200_000)]
+    path = write(tmp_path / "t.parquet", few)
+    monkeypatch.setattr(tables, "MEMORY", "60MB")
+    found = seen(check_table(open_table(path), SCHEMA))
+    assert by_value == [], "the pass over the values ran out of memory"
+    assert found["few str_startswith(n) block"] == 200_000
+
+
+def test_a_column_of_nulls_is_counted_by_value_and_a_small_table_by_row(tmp_path: Path, by_value: list[str]) -> None:
     nothing: list[str | None] = [None] * ROWS
     schema = pa.DataFrameSchema(
         {"few": pa.Column(pl.String, C.isin(["new"]), nullable=True), "many": pa.Column(pl.String)}
