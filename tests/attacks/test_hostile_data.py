@@ -308,3 +308,14 @@ def test_what_is_held_though_the_contract_has_nothing_against_it_is_shown_as_blo
     index = Page((docs_folder(installation) / "index.html").read_bytes()).text
     assert "Blocked now (1)" in index
     assert "since contract" in index
+
+
+def test_evidence_of_one_model_is_none_of_another(installation: Installation, model: GuardedModel) -> None:
+    put_batch(installation.home.inbox / model.name, "first", ROWS)
+    path = dataset(installation, model, "first").path
+    other = installation.home.evidence / "other" / "dataset"
+    other.mkdir(parents=True)
+    (other / path.name).write_bytes(path.read_bytes())
+    assert len(history(installation.home, installation.trust, model.name, "dataset")) == 1
+    with pytest.raises(RejectedError, match="it is evidence of something else"):
+        history(installation.home, installation.trust, "other", "dataset")
