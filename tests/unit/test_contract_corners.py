@@ -121,6 +121,14 @@ CASES: dict[str, tuple[pa.DataFrameSchema, pl.DataFrame]] = {
         schema(pa.Check.unique_values_eq([1, 2]), nullable=True),
         pl.DataFrame({"a": [1, 2, None]}),
     ),
+    "as many different values as the bound says": (
+        schema(ready.distinct_at_least(2), ready.distinct_at_most(2), nullable=True),
+        pl.DataFrame({"a": [1, 2, 2, None]}),
+    ),
+    "a column that a filter leaves out": (
+        schema(ready.distinct_at_least(2), strict="filter"),
+        pl.DataFrame({"a": [1, 1], "b": [1, 2]}),
+    ),
     "figures of single precision": (
         schema(
             ready.mean_between(0.1, 0.1), ready.quantile_between(0.5, 0.1, 0.1), pa.Check.ge(1e39), dtype=pl.Float32
