@@ -1,4 +1,4 @@
-"""One rule over one column as an ibis expression that DuckDB and Spark both run, with the meaning it has in Polars.
+"""One rule over one column, or two, as an ibis expression that DuckDB and Spark both run, meaning what Polars means.
 
 Only what is known to mean the same is compiled: a comparison of a column with a figure of its own kind. Polars ignores
 a missing cell in every comparison, takes NaN for the greatest number and equal to itself, and so do both engines. Where
@@ -9,7 +9,8 @@ back. A float is never written as a number into the query, where DuckDB would re
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+import operator
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Context, Decimal
@@ -24,7 +25,18 @@ from secure_ml.errors import PreconditionError
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Cell", "Part", "Unportable", "compare_columns", "failing_parts", "inside", "literal", "passes", "type_name"]
+__all__ = [
+    "Cell",
+    "Part",
+    "Unportable",
+    "compare_columns",
+    "count_where",
+    "failing_parts",
+    "inside",
+    "literal",
+    "passes",
+    "type_name",
+]
 
 _ORDERED: dict[str, tuple[str, str, str]] = {
     "greater_than": ("gt", "min_value", "not above"),
@@ -36,14 +48,6 @@ _ORDERED: dict[str, tuple[str, str, str]] = {
 }
 _MAX_TYPE = 120
 _DIGITS = Context(prec=80)  # Python's own stops at 28
-_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
-    "gt": lambda left, right: left > right,
-    "ge": lambda left, right: left >= right,
-    "lt": lambda left, right: left < right,
-    "le": lambda left, right: left <= right,
-    "eq": lambda left, right: left == right,
-    "ne": lambda left, right: left != right,
-}
 
 
 class Unportable(Exception):  # noqa: N818 - a reason, caught by the compiler
@@ -165,7 +169,7 @@ def _decimal(value: Decimal, dtype: pl.Decimal) -> Any:
     return ibis.literal(str(value.quantize(unit, None, _DIGITS))).cast(f"decimal({precision}, {scale})")
 
 
-def _number(cell: Cell, value: Any) -> Any:
+def _as_compared(cell: Cell, value: Any) -> Any:
     """Return the column, as a float where Polars compares it as one."""
     return cell.value.cast("float64") if isinstance(value, float) and cell.dtype.is_integer() else cell.value
 
@@ -212,8 +216,8 @@ def passes(rule: Rule, cell: Cell) -> Any:
     """
     given = rule.parameters
     if rule.kind in _ORDERED:
-        operator, key, _ = _ORDERED[rule.kind]
-        return _COMPARE[operator](_number(cell, given[key]), literal(given[key], cell.dtype))
+        named, key, _ = _ORDERED[rule.kind]
+        return getattr(operator, named)(_as_compared(cell, given[key]), literal(given[key], cell.dtype))
     match rule.kind:
         case "in_range":
             low, high = _range(rule, cell)
@@ -256,8 +260,12 @@ def _search(text: Any, pattern: str) -> Any:
 def _range(rule: Rule, cell: Cell) -> tuple[Any, Any]:
     given = rule.parameters
     low, high = given["min_value"], given["max_value"]
-    above = _COMPARE["ge" if given.get("include_min", True) else "gt"](_number(cell, low), literal(low, cell.dtype))
-    below = _COMPARE["le" if given.get("include_max", True) else "lt"](_number(cell, high), literal(high, cell.dtype))
+    above = (operator.ge if given.get("include_min", True) else operator.gt)(
+        _as_compared(cell, low), literal(low, cell.dtype)
+    )
+    below = (operator.le if given.get("include_max", True) else operator.lt)(
+        _as_compared(cell, high), literal(high, cell.dtype)
+    )
     return above, below
 
 
@@ -310,5 +318,5 @@ def compare_columns(rule: Rule, left: Cell, right: Cell) -> Part:
         cell.value.cast("float64") if cell.dtype.is_integer() and pl.Float64 in (a, b) else cell.value
         for cell in (left, right)
     ]
-    passed = _COMPARE[COMPARISONS[rule.parameters["operator"]]](*values)
+    passed = getattr(operator, COMPARISONS[rule.parameters["operator"]])(*values)
     return Part(rule.description or "do not satisfy", ~passed if rule.ignore_na else ~passed.fill_null(False))

@@ -8,12 +8,9 @@ r"""The regular expressions on which RE2 (DuckDB), Rust's regex (Polars) and Jav
     class       "[" "^"? (character | escape | range)+ "]"
     quantifier  ("*" | "+" | "?" | "{m}" | "{m,}" | "{m,n}") "?"?         m, n at most 1,000
 
-What is repeated without a bound holds no repetition and no alternative of its own, so that no engine backtracks for
-ever. Everything else is refused with the reason, and pandera runs it: case-insensitive and other flags, `\w`, `\b`
-(each engine has its own Unicode tables), look-around, back references, possessive quantifiers, named groups.
-
-A pattern of the subset is rewritten into one spelling that means the same in all three: `.` is `[^\n]`, `$` is `\z`,
-`\d` and `\s` are Rust's own lists of characters.
+What is repeated holds no repetition and no alternative of its own, so that no engine backtracks for ever. Everything
+else is refused with the reason, and pandera runs it: case-insensitive and other flags, `\w`, `\b` (each engine has its
+own Unicode tables), look-around, back references, possessive quantifiers, named groups.
 """
 
 from __future__ import annotations
@@ -83,19 +80,15 @@ class _Parser:
                 raise _Refused("it repeats an anchor")
             return text, False
         atom, nested = self.atom()
-        quantifier, unbounded = self.quantifier()
-        if unbounded and nested:
-            raise _Refused("it repeats what repeats or chooses by itself, over which Java can backtrack for ever")
+        quantifier = self.quantifier()
         if quantifier and nested:
-            raise _Refused("it repeats what repeats or chooses by itself")
+            raise _Refused("it repeats what repeats or chooses by itself, over which Java can backtrack for ever")
         return atom + quantifier, nested or bool(quantifier)
 
-    def quantifier(self) -> tuple[str, bool]:
-        sign = self.peek()
-        if sign not in ("*", "+", "?", "{") or not sign:
-            return "", False
-        self.take()
-        text, unbounded = sign, sign in ("*", "+")
+    def quantifier(self) -> str:
+        if self.peek() not in ("*", "+", "?", "{"):
+            return ""
+        text = sign = self.take()
         if sign == "{":
             counts = ""
             while self.peek() != "}":
@@ -106,12 +99,12 @@ class _Parser:
                 raise _Refused("a count is not {m}, {m,} or {m,n}")
             if int(low) > _MAX_REPEAT or (high and not int(low) <= int(high) <= _MAX_REPEAT):
                 raise _Refused(f"it repeats more than {_MAX_REPEAT} times")
-            text, unbounded = "{" + low + comma + high + "}", bool(comma) and not high
+            text = "{" + low + comma + high + "}"
         if self.peek() == "?":
             self.take()
-        if self.peek() in ("*", "+", "?", "{") and self.peek():
+        if self.peek() in ("*", "+", "?", "{"):
             raise _Refused("it has a possessive or doubled quantifier")
-        return text, unbounded
+        return text
 
     def atom(self) -> tuple[str, bool]:
         sign = self.take()

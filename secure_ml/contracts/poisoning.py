@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_ROWS", "SCREENS", "Screen", "compare_batches", "flag_rows", "screen_poisoning"]
 
 MAX_ROWS = 10_000
+_DEVIATION = 1.4826  # makes a median deviation the standard one, of a normal distribution
 _ALARM = 1e-3
 _RARE = 1e-3  # what was never measured is still possible
 _NEIGHBOURS = 10
@@ -219,7 +220,7 @@ def _spectral_signature(z: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray
         centred = clipped[rows] - clipped[rows].mean(axis=0)
         projected = centred @ np.linalg.svd(centred, full_matrices=False)[2][0]
         away = np.abs(projected - np.median(projected))
-        flagged[rows] = away > _OUTLYING * 1.4826 * max(float(np.median(away)), 1e-9)
+        flagged[rows] = away > _OUTLYING * _DEVIATION * max(float(np.median(away)), 1e-9)  # not 0: half may be alike
     return flagged
 
 

@@ -193,6 +193,8 @@ def _merged(a: Profile, b: Profile, size: Size) -> Profile:
     shapes = [[(column.name, column.kind, column.dtype, column.personal) for column in part.columns] for part in (a, b)]
     if shapes[0] != shapes[1]:
         differing = sum(x != y for x, y in zip_longest(*shapes))
-        raise PreconditionError(f"profile: {differing} columns differ in name, order, type or privacy; merge none")
+        raise PreconditionError(
+            f"profile: {differing} columns differ in name, order, type or privacy: they are not merged"
+        )
     columns = (merge_columns(x, y, size) for x, y in zip(a.columns, b.columns, strict=True))
     return Profile(a.rows + b.rows, tuple(columns))

@@ -38,6 +38,7 @@ def profile_spark_table(table: ibis.Table) -> Profile:
 def _profile_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
-    for first in batches:  # none in an empty partition
+    first = next(batches, None)
+    if first is not None:  # not an empty partition
         profile = scan_batches(first.schema, chain([first], batches), SCANNED)
         yield pa.RecordBatch.from_pydict({"document": [render(profile)]})
