@@ -55,7 +55,7 @@ def load_contract(path: Path) -> Contract:
     sys.modules[_MODULE] = module
     try:
         exec(code, module.__dict__)  # noqa: S102 - a contract is a Python file of the user's own
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # one that ends Python would end the command as accepted
         raise PreconditionError(f"{path.name}: does not run ({type(error).__name__}: {error})") from error
     finally:
         sys.modules.pop(_MODULE, None)

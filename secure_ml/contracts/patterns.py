@@ -11,6 +11,9 @@ r"""The regular expressions on which RE2 (DuckDB), Rust's regex (Polars) and Jav
 What is repeated holds no repetition and no alternative of its own, so that no engine backtracks for ever. Everything
 else is refused with the reason, and pandera runs it: case-insensitive and other flags, `\w`, `\b` (each engine has its
 own Unicode tables), look-around, back references, possessive quantifiers, named groups.
+
+A pattern of the subset is rewritten into one spelling that means the same in all three: `.` is `[^\n]`, `$` is `\z`,
+`\d` and `\s` are Rust's own lists of characters.
 """
 
 from __future__ import annotations

@@ -129,6 +129,7 @@ def test_a_contract_that_repairs_or_means_nothing_here_is_refused(schema: Any, s
     [
         ("x = ", MalformedError, "line 1: is not Python"),
         ("1 / 0", PreconditionError, "does not run"),
+        ("raise SystemExit(0)", PreconditionError, "does not run"),
         ("x = 1", PreconditionError, "expected one pandera schema, found none"),
         (
             "import pandera.polars as pa\na = pa.DataFrameSchema({})\nb = pa.DataFrameSchema({})",

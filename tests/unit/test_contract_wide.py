@@ -10,9 +10,12 @@ import polars as pl
 import pytest
 
 from secure_ml.contracts import checks as ready
-from secure_ml.contracts import failing, wide
+from secure_ml.contracts import failing, guessing, profiling, wide
 from secure_ml.contracts.compiled import check_table
 from secure_ml.contracts.findings import Report
+from secure_ml.contracts.guessing import with_guessed_types
+from secure_ml.contracts.profile import Profile
+from secure_ml.contracts.profiling import profile_table
 from secure_ml.contracts.tables import open_table
 
 
@@ -100,3 +103,31 @@ def test_fewer_failing_rows_are_kept_of_a_table_with_more_columns(
     assert check_table(open_table(path), schema).failing_rows.height == 100
     monkeypatch.setattr(failing, "_MAX_CELLS", 20)
     assert check_table(open_table(path), schema).failing_rows["row"].to_list() == list(range(1, 11))
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_types_and_profile_are_the_same_for_some_columns_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    rows = range(300)
+    frame = pl.DataFrame(
+        {
+            "whole": list(rows),
+            "part": [row / 7 for row in rows],
+            "day": ["2026-01-31"] * 300,
+            "said": [f"text {row % 5}" for row in rows],
+            "zip": [f"0{row:04}" for row in rows],
+            "true": ["true", "false", None] * 100,
+            "nothing": pl.Series([None] * 300, dtype=pl.String),
+        }
+    )
+    getattr(frame, f"write_{kind}")(tmp_path / "table")
+
+    def seen() -> tuple[object, Profile]:
+        table, dtypes = with_guessed_types(open_table(tmp_path / "table"))
+        return dtypes, profile_table(table, personal=["said"])
+
+    together = seen()
+    monkeypatch.setattr(guessing, "_AT_ONCE", 3)
+    monkeypatch.setattr(profiling, "_AT_ONCE", 3)
+    assert seen() == together
