@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secure_ml.commands.reading import add_reading, reading_of
-from secure_ml.commands.saying import ACCEPTED, REJECTED, AddCommand, say
+from secure_ml.commands.saying import ACCEPTED, REJECTED, AddCommand, counted, say
 
 if TYPE_CHECKING:
     import ibis
@@ -42,7 +42,9 @@ def add(command: AddCommand) -> None:
         "file", metavar="FILE", type=Path, help="a CSV file of a model may leave out its line of names"
     )
     validate.add_argument(
-        "--environment", metavar="NAME", help="where the file comes from, such as training or serving"
+        "--environment",
+        metavar="NAME",
+        help="where the file comes from: training, serving, or what the contract names (default: in all)",
     )
     validate.add_argument(
         "--previous", metavar="FILE|PROFILE.json", type=Path, help="the batch before, or its profile: look for drift"
@@ -106,6 +108,7 @@ def _validate(chosen: argparse.Namespace) -> int:
         {
             "ok": report.accepted,
             "contract": name,
+            "file": str(chosen.file),
             "policy": _policy(chosen),
             "rows": report.rows,
             "findings": [asdict(finding) for finding in report.findings],
@@ -115,7 +118,8 @@ def _validate(chosen: argparse.Namespace) -> int:
         [f"{finding.tier}: {finding.sentence} [{finding.code}]{_first(finding)}" for finding in report.findings]
         + [f"not compiled: {item.column or 'table'}: {item.rule}: {item.why}" for item in report.fallbacks]
         + _unjudged(report),
-        f"{chosen.file.name}: {verdict}{under}: {report.rows} rows, {blocking} blocking findings, {warnings} warnings",
+        f"{chosen.file.name}: {verdict}{under}: "
+        f"{counted(report.rows, 'row')}, {counted(blocking, 'blocking finding')}, {counted(warnings, 'warning')}",
     )
     return ACCEPTED if report.accepted else REJECTED
 
@@ -130,11 +134,17 @@ def _unjudged(report: Report) -> list[str]:
     for name in dict.fromkeys(part.slice for part in report.unjudged):
         parts = [part for part in report.unjudged if part.slice == name]
         if len(parts) <= _FEW:
-            lines += [f"not judged: slice {part.part}: {part.rows} rows are too few" for part in parts]
+            lines += [f"not judged: slice {part.part}: {_too_few(part.rows)}" for part in parts]
         else:
             rows = sum(part.rows for part in parts)
             lines.append(f"not judged: {len(parts)} slices of {name}, with {rows} rows in all, each has too few")
     return lines
+
+
+def _too_few(rows: int) -> str:
+    if rows < 2:
+        return "1 row is too few" if rows else "no row is in it"
+    return f"{rows} rows are too few"
 
 
 def _report(chosen: argparse.Namespace) -> tuple[str, Report]:
@@ -196,9 +206,16 @@ def _policy(chosen: argparse.Namespace) -> Policy:
 
 def _references(chosen: argparse.Namespace, contract: Any, reading: Mapping[str, Any]) -> dict[str, Profile]:
     from secure_ml.contracts.anomalies import load_reference
+    from secure_ml.errors import SecureMLError
 
-    named = {"previous": chosen.previous, "training": chosen.training}
-    return {name: load_reference(path, contract, **reading) for name, path in named.items() if path}
+    found: dict[str, Profile] = {}
+    for name, path in (("previous", chosen.previous), ("training", chosen.training)):
+        if path:
+            try:
+                found[name] = load_reference(path, contract, **reading)
+            except SecureMLError as error:
+                raise type(error)(f"--{name}: {error}") from None
+    return found
 
 
 def _write(path: Path, content: bytes) -> None:

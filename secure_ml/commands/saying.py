@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ["ACCEPTED", "ENVIRONMENT", "REJECTED", "UNUSABLE", "AddCommand", "Run", "plain", "say"]
+__all__ = ["ACCEPTED", "ENVIRONMENT", "REJECTED", "UNUSABLE", "AddCommand", "Run", "counted", "plain", "say"]
 
 ACCEPTED, REJECTED, UNUSABLE = 0, 1, 2
 
@@ -44,3 +44,8 @@ def say(chosen: argparse.Namespace, document: dict[str, Any], lines: list[str], 
 def plain(text: str) -> str:
     """Return `text` without control characters: names of files in the home may be meant for the terminal."""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number of things in words: `1 row`, `2 rows`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

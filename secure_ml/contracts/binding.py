@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Bound", "bind", "computed", "personal_columns", "resolve"]
 
 _MAX_NAMES = 5
+_ENVIRONMENTS = frozenset({"training", "serving"})
+"""What each contract that names an environment knows: one names `training` alone, to forbid a label in `serving`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,9 @@ def bind(
         environment: Where the table comes from; None leaves environments out of the question.
 
     Raises:
-        PreconditionError: A declared type has no text, or no column matches a pattern that cannot be read.
+        PreconditionError: A declared type has no text, a pattern over names cannot be read, or no such environment.
     """
+    _require_environment(rules, environment)
     shape: list[Finding] = []
     columns, kept = resolve(rules, list(dtypes))
     here: list[ContractColumn] = []
@@ -135,6 +138,15 @@ def bind(
     return Bound(
         base, cells, tuple(left), tuple(here), whole, tuple(shape), names, dict(dtypes), keys, free, table, read
     )
+
+
+def _require_environment(rules: Rules, environment: str | None) -> None:
+    """Refuse an environment that means nothing: a name that is misspelt would forbid columns, or change nothing."""
+    named = {name for column in rules.columns for name in column.environments}
+    if environment is None or environment in named or (named and environment in _ENVIRONMENTS):
+        return
+    known = f"knows {', '.join(sorted(named | _ENVIRONMENTS))}" if named else "names no environments"
+    raise PreconditionError(f"environment {environment[:MAX_NAME]}: the contract {known}")
 
 
 def personal_columns(rules: Rules, names: Iterable[str]) -> frozenset[str]:

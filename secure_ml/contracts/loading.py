@@ -24,7 +24,7 @@ class Contract:
     """A data contract.
 
     Attributes:
-        name: For people.
+        name: Of the schema, or of the file where it has none.
         schema: A pandera `DataFrameSchema`.
         digest: Of the file that holds it.
     """
@@ -63,8 +63,8 @@ def load_contract(path: Path) -> Contract:
     if len({id(value) for value in found.values()}) != 1:
         listed = ", ".join(sorted(found)) or "none"
         raise PreconditionError(f"{path.name}: expected one pandera schema, found {listed}")
-    name, schema = next(iter(found.items()))
-    return Contract(name, to_schema(schema), sha256(content))
+    schema = to_schema(next(iter(found.values())))
+    return Contract(str(schema.name or path.stem), schema, sha256(content))
 
 
 def _is_schema(value: object) -> bool:

@@ -49,7 +49,7 @@ def test_validate_says_drift_and_skew_and_takes_slices(files: Path, capsys: pyte
     assert run(capsys, *given, "--slice", "kind") == (0, "")
     assert run(capsys, *given, "--slice", "kind=Card", "--slice", "kind=Cheque") == (
         0,
-        "not judged: slice kind=Cheque: 0 rows are too few\n",
+        "not judged: slice kind=Cheque: no row is in it\n",
     )
     _, out = run(capsys, *given, "--slice", "kind=Cheque", "--json")
     assert json.loads(out)["unjudged"] == [{"slice": "kind=Cheque", "part": "kind=Cheque", "rows": 0}]

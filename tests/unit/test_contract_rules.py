@@ -148,14 +148,14 @@ def test_a_file_that_holds_no_single_schema_is_refused(
 
 def test_a_contract_is_loaded_from_a_schema_a_model_and_one_for_pandas(tmp_path: Path) -> None:
     path = tmp_path / "contract.py"
-    for text in (
-        "import pandera.polars as pa\norders = pa.DataFrameSchema({'x': pa.Column(int)})",
-        "from __future__ import annotations\nimport pandera.polars as pa\nclass orders(pa.DataFrameModel):\n    x: int",
-        "import pandera.pandas as pa\norders = pa.DataFrameSchema({'x': pa.Column('int64')})",
+    for name, text in (
+        ("contract", "import pandera.polars as pa\nschema = pa.DataFrameSchema({'x': pa.Column(int)})"),
+        ("orders", "import pandera.polars as pa\nclass orders(pa.DataFrameModel):\n    x: int"),
+        ("sales", "import pandera.pandas as pa\ns = pa.DataFrameSchema({'x': pa.Column('int64')}, name='sales')"),
     ):
         path.write_text(text)
         contract = load_contract(path)
-        assert contract.name == "orders"
+        assert contract.name == name
         assert [str(column.dtype) for column in compile_rules(contract.schema).columns] == ["Int64"]
 
 
