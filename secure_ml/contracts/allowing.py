@@ -1,17 +1,15 @@
 """What rules of one kind allow together, so that two contracts can be compared: intervals, values, figures.
 
-What is no built-in rule is known by its function and all that it was given, never by its name.
+What is no built-in rule is known by `check_identity`, never by its name.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
-from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
+from secure_ml.contracts.check_identity import identity, same_value
 from secure_ml.contracts.rules import Rule
 
 __all__ = ["Allowed", "Interval", "above", "allowed_by", "below"]
@@ -71,22 +69,23 @@ class Allowed:
     allowed: frozenset[Any] | None = None
     forbidden: frozenset[Any] = frozenset()
     figures: Mapping[str, Interval] = field(default_factory=dict)
-    vocabulary: frozenset[Any] | None = None
+    vocabularies: frozenset[tuple[frozenset[Any], float]] = frozenset()  # words, and the share that may be others
     others: tuple[tuple[str, object], ...] = ()  # name and identity of each: two rules may have one name
 
     def add(self, rule: Rule) -> Allowed:
         """Return what is allowed once this rule holds too."""
+        from secure_ml.contracts.checks import ready
+
         given = rule.parameters
         if rule.why is not None:
-            return self._other(rule.name, _identity(rule.check))
-        if not rule.ignore_na and not isinstance(rule.check._check_fn, partial):  # none made here
+            return self._other(rule.name, identity(rule.check))
+        if not rule.ignore_na and ready(rule.check) is None:
             return self._other(f"{rule.kind} of missing cells", rule.kind).add(replace(rule, ignore_na=True))
         if (within := _range_of(rule)) is not None:
             return replace(self, range=self.range & within)
         if (bounded := _figure_of(rule)) is not None:
             name, figure = bounded
-            allowed = replace(self, figures={**self.figures, name: self.figures.get(name, Interval()) & figure})
-            return allowed._know(given["vocabulary"]) if rule.kind == "out_of_vocabulary_at_most" else allowed
+            return replace(self, figures={**self.figures, name: self.figures.get(name, Interval()) & figure})
         match rule.kind:
             case "equal_to":
                 return self._allow([given["value"]])
@@ -100,7 +99,10 @@ class Allowed:
                 exact = given.get("exact_value")
                 low, high = (exact, exact) if exact is not None else (given["min_value"], given["max_value"])
                 return replace(self, length=self.length & Interval(low, high))
-        return self._other(rule.name, (rule.kind, _held(dict(given))))
+            case "out_of_vocabulary_at_most":
+                known = (frozenset(given["vocabulary"]), given["fraction"])
+                return replace(self, vocabularies=self.vocabularies | {known})
+        return self._other(rule.name, (rule.kind, same_value(dict(given))))
 
     def _other(self, name: str, identity: object) -> Allowed:
         return replace(self, others=(*self.others, (name, identity)))
@@ -108,10 +110,6 @@ class Allowed:
     def _allow(self, values: Iterable[Any]) -> Allowed:
         given = frozenset(values)
         return replace(self, allowed=given if self.allowed is None else self.allowed & given)
-
-    def _know(self, values: Iterable[Any]) -> Allowed:
-        known = frozenset(values)
-        return replace(self, vocabulary=known if self.vocabulary is None else self.vocabulary & known)
 
 
 def _range_of(rule: Rule) -> Interval | None:
@@ -131,7 +129,7 @@ def _figure_of(rule: Rule) -> tuple[str, Interval] | None:
     """Return the name and the bounds of the figure of a whole column or table that a rule is about, None for others."""
     given = rule.parameters
     match rule.kind:
-        case "null_fraction_at_most" | "out_of_vocabulary_at_most":
+        case "null_fraction_at_most":
             return rule.kind, Interval(high=given["fraction"])
         case "distinct_at_least":
             return "different values", Interval(low=given["count"])
@@ -140,45 +138,13 @@ def _figure_of(rule: Rule) -> tuple[str, Interval] | None:
         case "fresh_within":
             return "age_s", Interval(high=given["age_s"])
     if {"low", "high"} <= given.keys():
-        of = ", ".join(repr(value) for key, value in given.items() if key not in ("low", "high"))
-        return f"{rule.kind}({of})", Interval(given["low"], given["high"])
+        of = [_unordered(value) for key, value in given.items() if key not in ("low", "high")]
+        return f"{rule.kind}({', '.join(of)})" if of else rule.kind, Interval(given["low"], given["high"])
     return None
 
 
-def _identity(check: Any) -> object:
-    """What must be equal for two Python checks to be the same rule: code, constants, and all that it was given."""
-    return (_held(check._check_fn), _held(check.statistics), check.ignore_na, check.element_wise, str(check.groupby))
-
-
-def _held(value: Any, inside: tuple[int, ...] = ()) -> object:
-    """Return what a value is, so that equal values of two loads of a file are equal, and other ones are not."""
-    if id(value) in inside:
-        return "itself"
-    within = (*inside, id(value))
-    match value:
-        case partial():
-            return ("partial", _held((value.func, value.args, value.keywords), within))
-        case FunctionType():
-            given = [cell.cell_contents for cell in value.__closure__ or () if cell != _EMPTY]
-            return (_shape(value.__code__), _held((value.__defaults__, value.__kwdefaults__, given), within))
-        case MethodType():
-            return ("method", _held((value.__func__, value.__self__), within))
-        case dict():
-            return ("dict", tuple((_held(key, within), _held(item, within)) for key, item in value.items()))
-        case list() | tuple():
-            return (type(value).__name__, tuple(_held(item, within) for item in value))
-        case set() | frozenset():
-            return ("set", frozenset(_held(item, within) for item in value))
-        case _:
-            return (type(value).__qualname__, re.sub(r" at 0x[0-9a-f]+", "", repr(value)))
-
-
-_EMPTY = CellType()
-
-
-def _shape(code: CodeType) -> object:
-    inner = [_shape(part) if isinstance(part, CodeType) else repr(part) for part in code.co_consts]
-    return (code.co_code, code.co_names, tuple(inner))
+def _unordered(value: Any) -> str:
+    return ", ".join(sorted(set(map(repr, value)))) if isinstance(value, tuple) else repr(value)
 
 
 def allowed_by(rules: Iterable[Rule]) -> Allowed:

@@ -1,7 +1,9 @@
 """How one contract differs from another: what became stricter, looser or incompatible, per column and rule.
 
 *Looser*: every batch that satisfied the old rule satisfies the new one. *Stricter*: some that satisfied the old one are
-refused, or it cannot be told that none is. *Incompatible*: no batch with a value in that column satisfies both.
+refused, or it cannot be told that none is. *Incompatible*: no batch with a value in that column, from an environment
+where one is named, satisfies both; a text file, whose cells have no type of their own, may. What is both stricter and
+looser is said twice.
 
 Rules of one kind are compared by what all of them together allow, so that `ge(0)` and `le(9)` are the same as
 `in_range(0, 9)`. A rule that only warns is compared by what it warns about.
@@ -10,18 +12,19 @@ Rules of one kind are compared by what all of them together allow, so that `ge(0
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from secure_ml.contracts.allowing import Allowed, Interval, above, allowed_by, below
-from secure_ml.contracts.rules import METADATA_KEY, ContractColumn, Rule, Rules, compile_rules, to_schema
+from secure_ml.contracts.rules import ContractColumn, Rule, Rules, compile_rules, to_schema
 
 __all__ = ["Change", "diff_contracts"]
 
 Kind = Literal["incompatible", "stricter", "looser"]
 _ORDER: tuple[Kind, ...] = ("incompatible", "stricter", "looser")
-_MAX_SHOWN = 8
+_MAX_VALUES = 8  # in one sentence
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,35 +60,36 @@ def diff_contracts(old: Any, new: Any) -> tuple[Change, ...]:
     for name in dict.fromkeys([*columns[0], *columns[1]]):
         was, is_ = columns[0].get(name), columns[1].get(name)
         if was is None:
-            changes.append(_added(name, columns[1][name], before))
+            changes += _one_has(name, columns[1][name], before, is_new=True)
         elif is_ is None:
-            changes.append(_removed(name, was, after))
+            changes += _one_has(name, was, after, is_new=False)
         else:
             changes += _column(was, is_, before.of(name), after.of(name))
-            changes += _settings_changed(name, was.schema, is_.schema)
+            changes += _settings_changed(was, is_)
     changes += _table(before, after)
     return tuple(sorted(changes, key=lambda change: _ORDER.index(change.kind)))
 
 
-def _added(name: str, column: ContractColumn, old: Rules) -> Change:
-    if not column.required:
-        return _change(name, "column", "looser" if old.strict is True else "stricter", "is new and optional")
-    kind: Kind = "incompatible" if old.strict is True else "stricter"
-    return _change(name, "column", kind, "is new and required")
-
-
-def _removed(name: str, column: ContractColumn, new: Rules) -> Change:
-    if new.strict is not True:
-        return _change(name, "column", "looser", "is no longer in the contract, and may hold anything")
-    kind: Kind = "incompatible" if column.required else "stricter"
-    return _change(name, "column", kind, "is no longer in the contract, which allows no other columns")
+def _one_has(name: str, column: ContractColumn, other: Rules, *, is_new: bool) -> list[Change]:
+    """Say what it means that only one of the contracts has a column; `other` is the one that has it not."""
+    allowed = "which allows no other columns" if other.strict is True else "and may hold anything"
+    said = f"is new and {'required' if column.required else 'optional'}"
+    said = said if is_new else f"is no longer in the contract, {allowed}"
+    may_match = any(side.regex for side in other.columns)
+    always = column.required and not column.environments and not column.regex
+    if other.strict is True and always and not may_match:
+        return [_change(name, "column", "incompatible", said)]
+    refuses = column.required or bool(column.environments) or other.strict is not True or may_match
+    accepts = other.strict is True or may_match
+    stricter, looser = (refuses, accepts) if is_new else (accepts, refuses)
+    return _directions(name, "column", said, stricter=stricter, looser=looser)
 
 
 def _column(old: ContractColumn, new: ContractColumn, was: tuple[Rule, ...], is_: tuple[Rule, ...]) -> list[Change]:
     name = old.name
     kinds = [{rule.kind for rule in rules} for rules in (was, is_)]
     changes = [
-        *_type(name, old.dtype, new.dtype, coerces=new.coerce),
+        *_type(name, old.dtype, new.dtype, coerces=old.coerce or new.coerce),
         *_flag(name, "nullable", *("not_nullable" not in found for found in kinds), loose=True),
         *_flag(name, "unique", *("field_uniqueness" in found for found in kinds), loose=False),
         *_flag(name, "required", old.required, new.required, loose=False),
@@ -93,24 +97,42 @@ def _column(old: ContractColumn, new: ContractColumn, was: tuple[Rule, ...], is_
         *_checks(name, was, is_),
     ]
     if repr(old.default) != repr(new.default):
-        kind: Kind = "looser" if old.default is None else "stricter" if new.default is None else "incompatible"
-        changes.append(_change(name, "default", kind, _was(repr(old.default), repr(new.default))))
-    if old.regex != new.regex:
-        changes.append(_change(name, "regex", "incompatible", _was(old.regex, new.regex)))
-    if frozenset(old.environments) != frozenset(new.environments):
-        said = [", ".join(column.environments) or "every environment" for column in (old, new)]
-        changes.append(_change(name, "environments", "incompatible", f"belongs to {said[1]}, was {said[0]}"))
-    return changes
+        # A missing cell is judged as the default, so only where none may be missing is it told what that changes.
+        missing = [
+            column.default is not None or "not_nullable" not in kind
+            for column, kind in zip((old, new), kinds, strict=True)
+        ]
+        sentence = _was(repr(old.default), repr(new.default))
+        changes += _directions(name, "default", sentence, stricter=missing[0], looser=missing[1])
+    if old.regex != new.regex:  # a name is a pattern that matches itself, and more
+        changes += _directions(name, "regex", _was(old.regex, new.regex), stricter=True, looser=True)
+    return changes + _environments(old, new)
 
 
-def _settings_changed(name: str, old: Any, new: Any) -> list[Change]:
-    before, after = ((part.metadata or {}).get(METADATA_KEY, {}) for part in (old, new))
+def _environments(old: ContractColumn, new: ContractColumn) -> list[Change]:
+    """Compare where a column must be there; elsewhere it must be absent. None named is everywhere."""
+    before, after = frozenset(old.environments), frozenset(new.environments)
+    if before == after:
+        return []
+    said = [", ".join(column.environments) or "every environment" for column in (old, new)]
+    sentence = f"belongs to {said[1]}, was {said[0]}"
+    if before and after and not before & after:
+        return [_change(old.name, "environments", "incompatible", sentence)]
+    # What may be there everywhere, and need not, forbids nothing that a column of some environments allows.
+    stricter, looser = (bool(side) or column.required for side, column in ((after, new), (before, old)))
+    return _directions(old.name, "environments", sentence, stricter=stricter, looser=looser)
+
+
+def _settings_changed(old: ContractColumn, new: ContractColumn) -> list[Change]:
+    name = old.name
+    before, after = old.settings, new.settings
     changes: list[Change] = []
-    for rule in ("drift", "skew"):
-        changes += _interval(name, rule, Interval(high=before.get(rule)), Interval(high=after.get(rule)))
-    tiers = before.get("tier", "block"), after.get("tier", "block")
-    if tiers[0] != tiers[1]:
-        changes.append(_change(name, "tier", "stricter" if tiers[1] == "block" else "looser", _was(*tiers)))
+    for key in ("drift", "skew"):
+        changes += _interval(name, key, Interval(high=before.get(key)), Interval(high=after.get(key)))
+    # Where neither says a tier of its own, a change is one of the table's and said there.
+    if old.tier != new.tier and (before.get("tier") or after.get("tier")):
+        kind: Kind = "stricter" if new.tier == "block" else "looser"
+        changes.append(_change(name, "tier", kind, _was(old.tier, new.tier)))
     return changes + _flag(name, "personal", *(bool(side.get("personal")) for side in (before, after)), loose=True)
 
 
@@ -119,6 +141,7 @@ def _table(was: Rules, is_: Rules) -> list[Change]:
         *_flag(None, "tier only warns", was.tier == "warn", is_.tier == "warn", loose=True),
         *_flag(None, "strict", was.strict is True, is_.strict is True, loose=False),
         *_flag(None, "ordered", was.ordered, is_.ordered, loose=False),
+        *_order(was, is_),
         *_checks(None, was.of(None), is_.of(None)),
         *_interval(None, "rows_ratio", *(Interval(*(rules.rows_ratio or ())) for rules in (was, is_))),
         *_values(None, "slices", frozenset(was.slices), frozenset(is_.slices), allow=False),
@@ -136,6 +159,30 @@ def _table(was: Rules, is_: Rules) -> list[Change]:
     return changes + _directions(None, "unique", sentence, stricter=won, looser=lost)
 
 
+def _order(old: Rules, new: Rules) -> list[Change]:
+    """Compare the order of the columns of both, where both ask for one."""
+    sides = [{column.name: column for column in rules.columns} for rules in (old, new)]
+    before, after = ([name for name in side if name in other] for side, other in (sides, sides[::-1]))
+    if not (old.ordered and new.ordered) or before == after:
+        return []
+    # Columns that each batch has, wherever it comes from, cannot stand in both orders.
+    always = {
+        name
+        for name in before
+        if not any(side[name].regex or side[name].environments for side in sides)
+        and any(side[name].required for side in sides)
+    }
+    sentence = f"is {_listed([*map(repr, after)])}, was {_listed([*map(repr, before)])}"
+    if [name for name in before if name in always] != [name for name in after if name in always]:
+        return [_change(None, "order", "incompatible", sentence)]
+    return _directions(None, "order", sentence, stricter=True, looser=True)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _MAX_VALUES} more" if len(names) > _MAX_VALUES else ""
+    return ", ".join(names[:_MAX_VALUES]) + more
+
+
 def _type(name: str, old: Any, new: Any, *, coerces: bool) -> list[Change]:
     if old == new:
         return []
@@ -143,8 +190,9 @@ def _type(name: str, old: Any, new: Any, *, coerces: bool) -> list[Change]:
         return [_change(name, "type", "looser", f"may be of any type, was {old}")]
     if old is None:
         return [_change(name, "type", "stricter", f"must be {new}, was of any type")]
-    kind: Kind = "stricter" if coerces else "incompatible"
-    return [_change(name, "type", kind, f"must be {new}, was {old}{', and is cast' if coerces else ''}")]
+    if coerces:  # what the one casts may be of the other's type
+        return _directions(name, "type", f"must be {new}, was {old}, and is cast", stricter=True, looser=True)
+    return [_change(name, "type", "incompatible", f"must be {new}, was {old}")]
 
 
 def _flag(name: str | None, rule: str, old: Any, new: Any, *, loose: bool) -> list[Change]:
@@ -177,7 +225,7 @@ def _compare(name: str | None, old: Allowed, new: Allowed) -> list[Change]:
         *_interval(name, "length", old.length, new.length),
         *_values(name, "allowed values", old.allowed, new.allowed, allow=True),
         *_values(name, "forbidden values", old.forbidden, new.forbidden, allow=False),
-        *_values(name, "vocabulary", old.vocabulary, new.vocabulary, allow=True),
+        *_vocabularies(name, old.vocabularies, new.vocabularies),
     ]
     for figure in dict.fromkeys([*old.figures, *new.figures]):
         changes += _interval(name, figure, *(side.figures.get(figure, Interval()) for side in (old, new)))
@@ -227,10 +275,26 @@ def _values(
     return _directions(name, rule, sentence, stricter=bool(stricter), looser=bool(looser))
 
 
+def _vocabularies(
+    name: str | None,
+    old: Collection[tuple[frozenset[Any], float]],
+    new: Collection[tuple[frozenset[Any], float]],
+) -> list[Change]:
+    """Compare pairs of words and the share that may be others; one with more words or a larger share follows."""
+    stricter, looser = (
+        any(not any(words <= more and share <= most for words, share in given) for more, most in asked)
+        for given, asked in ((old, new), (new, old))
+    )
+    said = ["; ".join(f"at most {share:g} outside {_some(words)}" for words, share in side) for side in (new, old)]
+    sentence = f"is {said[0] or 'any'}, was {said[1] or 'any'}"
+    # Each cell is outside one of two vocabularies without a common word, so the two shares are at least 1 together.
+    if any(not words & others and share + most < 1 - _ROUNDING for words, share in old for others, most in new):
+        return [_change(name, "vocabulary", "incompatible", sentence)]
+    return _directions(name, "vocabulary", sentence, stricter=stricter, looser=looser)
+
+
 def _some(values: Iterable[Any]) -> str:
-    shown = sorted(map(repr, values))
-    more = f" and {len(shown) - _MAX_SHOWN} more" if len(shown) > _MAX_SHOWN else ""
-    return ", ".join(shown[:_MAX_SHOWN]) + more
+    return _listed(sorted(map(repr, values)))
 
 
 def _directions(name: str | None, rule: str, sentence: str, *, stricter: bool, looser: bool) -> list[Change]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import pandera.polars as pa
@@ -10,19 +9,21 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pandera.errors import SchemaErrors
 from pandera.pandas import Column as PandasColumn
 from pandera.pandas import DataFrameSchema as pandas_schema  # noqa: N813 - called like one here
 
 from secure_ml.contracts.checks import (
     distinct_at_least,
     distinct_at_most,
+    mean_between,
     null_fraction_at_most,
     out_of_vocabulary_at_most,
     quantile_between,
+    value_fraction_between,
 )
+from secure_ml.contracts.compiled import check_table
 from secure_ml.contracts.evolution import Change, diff_contracts
-from secure_ml.contracts.personal import no_personal_data
+from secure_ml.contracts.tables import table_of
 
 C = pa.Check
 
@@ -91,17 +92,24 @@ def test_a_change_that_is_stricter_one_way_is_looser_the_other_way(old: Any, new
     assert found(old, old) == found(new, new) == []
 
 
+def batch(*x: int | str | None, **more: list[int]) -> pl.DataFrame:
+    return pl.DataFrame({"x": list(x), **more}, schema_overrides={} if isinstance(x[0], str) else {"x": pl.Int64})
+
+
+def satisfies(frame: pl.DataFrame, schema: Any, where: str | None = None) -> bool:
+    return not check_table(table_of(frame), schema, environment=where).findings
+
+
 INCOMPATIBLE = [
     (one(), one(dtype=pl.String), "type"),
     (one(C.lt(0)), one(C.ge(0)), "range"),
     (one(C.in_range(0, 5)), one(C.in_range(6, 9)), "range"),
-    (one(C.isin([1, 2])), one(C.isin([3])), "allowed values"),
-    (one(C.str_length(1, 2)), one(C.str_length(3, 4)), "length"),
+    (one(C.isin([1, 2])), one(C.isin([7])), "allowed values"),
+    (one(C.str_length(1, 2), dtype=pl.String), one(C.str_length(3, 4), dtype=pl.String), "length"),
     (setting(environments=("training",)), setting(environments=("serving",)), "environments"),
-    (setting(environments=("training",)), setting(), "environments"),
-    (one(default=1), one(default=2), "default"),
     (pa.DataFrameSchema(dtype=pl.Int64), pa.DataFrameSchema(dtype=pl.String), "type"),
-    (one(), one(regex=True), "regex"),
+    (one(out_of_vocabulary_at_most([1], 0.4)), one(out_of_vocabulary_at_most([7], 0.5)), "vocabulary"),
+    (one(mean_between(-1, 1)), one(mean_between(5, 9)), "mean_between"),
 ]
 
 
@@ -109,6 +117,117 @@ INCOMPATIBLE = [
 def test_what_no_batch_satisfies_both_ways_is_incompatible(old: Any, new: Any, rule: str) -> None:
     assert found(old, new) == [(rule, "incompatible")]
     assert found(new, old) == [(rule, "incompatible")]
+    places = ("training", "serving") if rule == "environments" else (None,)
+    batches = [batch(value) for value in (-1, 1, 7, "a", "abc")] + [batch(1, 7)]
+    sides = {tuple(satisfies(frame, schema, where) for schema in (old, new)) for frame in batches for where in places}
+    assert sides >= {(True, False), (False, True)}
+    assert (True, True) not in sides
+
+
+BOTH, NEITHER, OLD, NEW = (True, True), (False, False), (True, False), (False, True)
+TURNED = {"stricter": "looser", "looser": "stricter"}
+NO_X = pl.DataFrame({"y": [1]})
+
+
+def in_order(*names: str) -> pa.DataFrameSchema:
+    return pa.DataFrameSchema({name: pa.Column(pl.Int64, required=False) for name in names}, ordered=True)
+
+
+def optional(*environments: str) -> pa.DataFrameSchema:
+    return one(required=False, metadata={"secure_ml": {"environments": environments}})
+
+
+# Two contracts, what changed and how; then batches, where they come from and which contracts they satisfy.
+COMPATIBLE = [
+    (one(default=1), one(default=2), "default", "both", [(batch(1), None, BOTH), (batch(1, None), None, BOTH)]),
+    (
+        *(one(C.ge(0), nullable=True, default=default) for default in (None, -5)),
+        *("default", "both", [(batch(1), None, BOTH), (batch(1, None), None, OLD)]),
+    ),
+    (one(default=None), one(default=1), "default", "looser", [(batch(1, None), None, NEW), (batch(1), None, BOTH)]),
+    (
+        *(one(out_of_vocabulary_at_most(known, 0.5)) for known in ([1, 2], [3, 4])),
+        *("vocabulary", "both", [(batch(1, 3), None, BOTH), (batch(1), None, OLD), (batch(3), None, NEW)]),
+    ),
+    (  # each of the two shares is at most a half, and that of what is outside both is 1
+        one(out_of_vocabulary_at_most([1], 0.5), out_of_vocabulary_at_most([3], 0.5)),
+        one(out_of_vocabulary_at_most([7], 0.5)),
+        *("vocabulary", "both", [(batch(1, 3), None, OLD), (batch(7), None, NEW)]),
+    ),
+    (
+        setting(),
+        setting(environments=("training",)),
+        *("environments", "both", [(batch(1), "training", BOTH), (batch(1), "serving", OLD), (NO_X, "serving", NEW)]),
+    ),
+    (
+        optional(),
+        optional("training"),
+        *("environments", "stricter", [(batch(1), "training", BOTH), (NO_X, "training", OLD)]),
+    ),
+    (one(), one(regex=True), "regex", "both", [(batch(1), None, BOTH)]),
+    (
+        in_order("x", "y"),
+        in_order("y", "x"),
+        *("order", "both", [(batch(1), None, BOTH), (batch(1, y=[1]), None, OLD)]),
+    ),
+    (
+        one(coerce=True),
+        one(coerce=True, dtype=pl.Float64),
+        *("type", "both", [(batch(1), None, BOTH), (batch("1.5"), None, NEW)]),
+    ),
+    (
+        pa.DataFrameSchema({"^x$": pa.Column(pl.Int64, regex=True, required=False)}, strict=True),
+        pa.DataFrameSchema(
+            {"^x$": pa.Column(pl.Int64, regex=True, required=False), "x": pa.Column(pl.Int64)}, strict=True
+        ),
+        *("column", "both", [(batch(1), None, BOTH)]),
+    ),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "rule", "kind", "batches"), COMPATIBLE)
+def test_what_a_batch_satisfies_both_ways_is_not_incompatible(
+    old: Any, new: Any, rule: str, kind: str, batches: Any
+) -> None:
+    kinds = [("stricter", "looser"), ("looser", "stricter")] if kind == "both" else [(kind, TURNED[kind])]
+    assert sorted(found(old, new)) == sorted((rule, one_way) for one_way, _ in kinds)
+    assert sorted(found(new, old)) == sorted((rule, other_way) for _, other_way in kinds)
+    for frame, where, sides in batches:
+        assert tuple(satisfies(frame, schema, where) for schema in (old, new)) == sides
+
+
+def test_columns_that_each_batch_has_in_another_order_are_incompatible() -> None:
+    old, new = (
+        pa.DataFrameSchema({name: pa.Column(pl.Int64) for name in names}, ordered=True) for names in ("xy", "yx")
+    )
+    (change,) = diff_contracts(old, new)
+    assert (change.kind, change.sentence) == ("incompatible", "table: order is 'y', 'x', was 'x', 'y'")
+    frame = batch(1, y=[1])
+    assert [satisfies(given, schema) for given in (frame, frame.select("y", "x")) for schema in (old, new)] == [
+        *OLD,
+        *NEW,
+    ]
+
+
+def test_a_tier_that_the_table_has_too_is_no_change_of_the_column() -> None:
+    def schema(of_table: str, **of_column: str) -> pa.DataFrameSchema:
+        column = pa.Column(pl.Int64, metadata={"secure_ml": of_column})
+        return pa.DataFrameSchema({"x": column}, metadata={"secure_ml": {"tier": of_table}})
+
+    assert found(schema("warn"), schema("warn", tier="warn")) == []
+    assert found(schema("warn"), schema("warn", tier="block")) == [("tier", "stricter")]
+    assert found(schema("warn"), schema("block", tier="warn")) == [("tier only warns", "stricter")]
+    assert found(schema("block", tier="warn"), schema("block")) == [("tier", "stricter")]
+    assert found(schema("warn"), schema("block")) == [("tier only warns", "stricter")]
+
+
+def test_values_in_another_order_are_the_same_and_a_figure_has_no_empty_brackets() -> None:
+    assert found(one(value_fraction_between([1, 2], 0, 1)), one(value_fraction_between([2, 1, 1], 0, 1))) == []
+    assert found(one(value_fraction_between([1, 2], 0, 1)), one(value_fraction_between([2, 1], 0, 0.5))) == [
+        ("value_fraction_between(1, 2)", "stricter")
+    ]
+    (change,) = diff_contracts(one(mean_between(0, 9)), one(mean_between(1, 9)))
+    assert change.sentence == "x: mean_between is [1.0, 9.0], was [0.0, 9.0]"
 
 
 def test_the_same_rule_said_in_another_way_is_no_change() -> None:
@@ -193,89 +312,60 @@ def test_a_hostile_column_name_is_shown_escaped() -> None:
 
 
 BOUNDS = st.integers(-3, 3)
+SOME = st.lists(BOUNDS, min_size=1, max_size=4)
 CHECKS = st.one_of(
     st.builds(C.ge, BOUNDS),
     st.builds(C.gt, BOUNDS),
     st.builds(C.le, BOUNDS),
     st.builds(C.lt, BOUNDS),
     st.builds(lambda low, high: C.in_range(low, low + high), BOUNDS, st.integers(0, 3)),
-    st.builds(C.isin, st.lists(BOUNDS, min_size=1, max_size=4)),
-    st.builds(C.notin, st.lists(BOUNDS, min_size=1, max_size=4)),
+    st.builds(C.isin, SOME),
+    st.builds(C.notin, SOME),
+    st.builds(out_of_vocabulary_at_most, SOME, st.sampled_from([0, 0.4, 0.5, 1])),
+    st.builds(lambda values, most: value_fraction_between(values, 0, most), SOME, st.sampled_from([0, 0.5])),
 )
-SCHEMAS = st.builds(
-    lambda checks, nullable: one(*checks, nullable=nullable), st.lists(CHECKS, max_size=3), st.booleans()
+
+
+@st.composite
+def schemas(draw: st.DrawFn) -> pa.DataFrameSchema:
+    x = pa.Column(
+        pl.Int64,
+        draw(st.lists(CHECKS, max_size=3)),
+        nullable=draw(st.booleans()),
+        default=draw(st.none() | BOUNDS),
+        required=draw(st.booleans()),
+    )
+    columns = {"x": x, "y": pa.Column(pl.Int64, required=draw(st.booleans()))}
+    names = draw(st.sampled_from([["x"], ["x", "y"], ["y", "x"]]))
+    return pa.DataFrameSchema(
+        {name: columns[name] for name in names}, ordered=draw(st.booleans()), strict=draw(st.booleans())
+    )
+
+
+CELLS = st.none() | st.integers(-4, 7)
+FRAMES = st.builds(
+    lambda cells, names: batch(*cells, y=[1, 1]).select(names),
+    st.tuples(CELLS, CELLS),
+    st.sampled_from([["x"], ["x", "y"], ["y", "x"], ["y"]]),
 )
 
 
-def accepts(schema: pa.DataFrameSchema, value: int | None) -> bool:
-    try:
-        schema.validate(pl.DataFrame({"x": pl.Series([value], dtype=pl.Int64)}), lazy=True)
-    except SchemaErrors:
-        return False
-    return True
-
-
-@settings(max_examples=30, deadline=None, derandomize=True)
-@given(SCHEMAS, SCHEMAS)
-def test_no_value_changes_sides_without_a_change_that_says_so(old: pa.DataFrameSchema, new: pa.DataFrameSchema) -> None:
-    kinds = {change.kind for change in diff_contracts(old, new)}
-    sides = {(accepts(old, value), accepts(new, value)) for value in (None, *range(-4, 8))}
-    if (True, False) in sides:
-        assert kinds & {"stricter", "incompatible"}
-    if (False, True) in sides:
-        assert kinds & {"looser", "incompatible"}
-
-
-def _allows(values: list[int], more: int = 0) -> pa.Check:
-    return pa.Check(lambda given: given.lazyframe.select(pl.col(given.key).is_in([*values, more])), name="allows")
-
-
-def _factory(function: Any, /, *arguments: Any, **settings: Any) -> pa.Check:
-    return pa.Check(functools.partial(function, *arguments, **settings), name="partial")
-
-
-def _recursive(limit: int) -> pa.Check:
-    def check(given: Any, depth: int = limit) -> Any:
-        return check(given, depth - 1) if depth else given.lazyframe
-
-    return pa.Check(check, name="recursive")
-
-
-@pytest.mark.parametrize(
-    ("old", "same", "new"),
-    [
-        (_allows([1, 2]), _allows([1, 2]), _allows([1, 3])),
-        (_allows([1], 2), _allows([1], 2), _allows([1], 3)),
-        (_factory(max, 1), _factory(max, 1), _factory(max, 2)),
-        (_factory(print, sep=","), _factory(print, sep=","), _factory(print, sep=";")),
-        (_recursive(1), _recursive(1), _recursive(2)),
-        (
-            *no_personal_data("phone", regions=["DE"]),
-            *no_personal_data("phone", regions=["DE"]),
-            *no_personal_data("phone", regions=["US"]),
-        ),
-    ],
-)
-def test_a_python_check_is_another_one_where_what_it_was_given_is(old: pa.Check, same: pa.Check, new: pa.Check) -> None:
-    assert found(one(old), one(same)) == []
-    assert [kind for _, kind in found(one(old), one(new))] == ["stricter"]
-
-
-LONG = "x" * 130
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (C.str_matches(f"^{LONG}a$"), C.str_matches(f"^{LONG}[a-z]$")),
-        (C.str_startswith(f"{LONG}a"), C.str_startswith(LONG)),
-        (C.unique_values_eq([f"{LONG}a"]), C.unique_values_eq([f"{LONG}b"])),
-        (C(abs, name="mine"), C(abs, name="mine", element_wise=True)),
-    ],
-)
-def test_two_rules_whose_shortened_names_are_the_same_are_told_apart(old: pa.Check, new: pa.Check) -> None:
-    assert found(one(old), one(old)) == []
-    assert [kind for _, kind in found(one(old), one(new))] == ["stricter"]
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(schemas(), schemas(), st.lists(FRAMES, min_size=2, max_size=2))
+def test_no_batch_changes_sides_without_a_change_that_says_so(
+    old: pa.DataFrameSchema, new: pa.DataFrameSchema, frames: list[pl.DataFrame]
+) -> None:
+    changes = diff_contracts(old, new)
+    kinds = {change.kind for change in changes}
+    for frame in frames:
+        sides = satisfies(frame, old), satisfies(frame, new)
+        assert sides != OLD or kinds & {"stricter", "incompatible"}
+        assert sides != NEW or kinds & {"looser", "incompatible"}
+        if sides == BOTH:
+            valued = {name for name in frame.columns if frame[name].drop_nulls().len()}
+            refused = {change.column for change in changes if change.kind == "incompatible"}
+            assert not refused & valued
+            assert not (None in refused and len(frame.columns) == 2)
 
 
 def test_bounds_of_the_number_of_rows_and_slices_are_compared() -> None:
