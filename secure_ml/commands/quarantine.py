@@ -16,9 +16,9 @@ __all__ = ["add"]
 
 _MORE = """\
 quarantine list [MODEL]                       all that was refused, and what was decided about it
-quarantine show MODEL ID                      reasons, contract, decision, where failing rows or refused bytes are
-quarantine release MODEL ID --why TEXT        go on under a changed contract, which must accept it now
-quarantine discard MODEL ID --why TEXT        never go on with it; final
+quarantine show [MODEL] ID                    reasons, contract, decision, where failing rows or refused bytes are
+quarantine release [MODEL] ID --why TEXT      go on under a changed contract, which must accept it now
+quarantine discard [MODEL] ID --why TEXT      never go on with it; final
 
 Failing rows and refused bytes hold personal data: they are never printed, only where they are. A decision is signed.
 The name of who decided is what --by says, or the user of the operating system: neither is a proof of identity, the
@@ -42,8 +42,10 @@ def _quarantine(chosen: argparse.Namespace) -> int:
 
     if chosen.action == "list":
         return _list(chosen)
-    if not chosen.model or not chosen.id:
-        raise PreconditionError(f"quarantine {chosen.action}: expected MODEL and ID, as quarantine list prints them")
+    if not chosen.model:
+        raise PreconditionError(f"quarantine {chosen.action}: expected an ID, as quarantine list prints it")
+    if not chosen.id:
+        chosen.model, chosen.id = _find_model(chosen.action, chosen.model), chosen.model
     if chosen.action == "show":
         return _show(chosen)
     if not chosen.why:
@@ -58,24 +60,49 @@ def _list(chosen: argparse.Namespace) -> int:
 
     place = Installation.for_verification(os.environ)
     home = place.home
-    known = {path.name for folder in (home.evidence, home.quarantine) for path in folder.glob("*") if path.is_dir()}
     found: list[dict[str, Any]] = []
-    for model in sorted(known) if chosen.model is None else [chosen.model]:
+    for model in _models(home) if chosen.model is None else [chosen.model]:
         signed = entries(home, place.trust, model)
         found += [_document(home, entry) for entry in signed]
         ids = {entry.refusal.cause for entry in signed}
         for path in sorted((home.quarantine / model).glob(f"*/{FINDINGS_FILE}")):
             if path.parent.name not in ids:
                 reason = "nothing signed says that this was refused; it is no entry"
-                found.append({"id": path.parent.name, "model": model, "state": "unsigned", "reasons": [reason]})
+                named = {"id": path.parent.name, "model": model, "state": "unsigned", "said": "unsigned"}
+                found.append({**named, "reasons": [reason]})
     lines = [
-        f"{item['id'][:12]}  {item['state']:<9}  {item['model']}  {item.get('batch') or item.get('stage') or ''}  "
+        f"{item['id'][:12]}  {item['said']:<9}  {item['model']}  {item.get('batch') or item.get('stage') or ''}  "
         f"{item['reasons'][0]}"
         for item in found
     ]
     waiting = sum(item["state"] == "open" for item in found)
     say(chosen, {"ok": True, "quarantine": found}, lines, f"{len(found)} in quarantine, {waiting} undecided")
     return ACCEPTED
+
+
+def _models(home: Home) -> list[str]:
+    folders = (home.evidence, home.quarantine)
+    return sorted({path.name for folder in folders for path in folder.glob("*") if path.is_dir()})
+
+
+def _find_model(action: str, identity: str) -> str:
+    """Return the one model that has an entry whose id begins so."""
+    from secure_ml.errors import PreconditionError
+    from secure_ml.installation import Installation
+    from secure_ml.lineage.quarantine_entries import entries
+
+    place = Installation.for_verification(os.environ)
+    found = [
+        model
+        for model in _models(place.home)
+        if any(entry.refusal.cause.startswith(identity) for entry in entries(place.home, place.trust, model))
+    ]
+    if len(found) != 1:
+        raise PreconditionError(
+            f"quarantine {action}: {len(found)} models have an entry whose id begins so, expected one; "
+            "give MODEL and ID, as quarantine list prints them"
+        )
+    return found[0]
 
 
 def _show(chosen: argparse.Namespace) -> int:
@@ -93,7 +120,7 @@ def _show(chosen: argparse.Namespace) -> int:
     ]
     lines += [f"reason: {reason}" for reason in document["reasons"]]
     lines += [f"{name}: {value}" for name, value in (document["decision"] or {}).items()]
-    say(chosen, {"ok": True, **document}, lines, f"{entry.state}: {len(document['reasons'])} reasons")
+    say(chosen, {"ok": True, **document}, lines, f"{entry.said}: {len(document['reasons'])} reasons")
     return ACCEPTED
 
 
@@ -144,6 +171,7 @@ def _document(home: Home, entry: Entry) -> dict[str, Any]:
     return {
         "id": refusal.cause,
         "state": entry.state,
+        "said": entry.said,
         "model": refusal.model,
         "stage": refusal.stage,
         "kept": entry.kept,

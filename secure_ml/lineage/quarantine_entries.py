@@ -47,6 +47,7 @@ ROWS_ASIDE = "rows_aside"
 """The input of a validation that names the digest of the rows that it kept aside."""
 
 REFUSING_STAGES = ("dataset", "validated_dataset", "drift_response")
+_ARRIVING_STAGES = ("dataset",)
 _MAX_ROWS_BYTES = 2 << 30
 
 
@@ -57,17 +58,25 @@ class Entry:
     Attributes:
         refusal: The evidence that put it there; its cause is the entry's id.
         decision: What a person decided about it.
+        accepted_since: When the same bytes were taken in under the same name afterwards, as the manifest that had been
+            missing was there; empty where they were not. What a contract refused waits for a person, always.
     """
 
     refusal: Evidence
     decision: Evidence | None
+    accepted_since: str = ""
 
     @property
-    def state(self) -> Literal["open", "released", "discarded"]:
-        """What was decided."""
+    def state(self) -> Literal["open", "accepted", "released", "discarded"]:
+        """What was decided, or that nobody needs to any more."""
         if self.decision is None:
-            return "open"
+            return "accepted" if self.accepted_since else "open"
         return "released" if self.decision.decision == "accepted" else "discarded"
+
+    @property
+    def said(self) -> str:
+        """The state, for people."""
+        return f"accepted since {self.accepted_since[:16]}" if self.state == "accepted" else self.state
 
     @property
     def kept(self) -> Literal["batch", "rows", "window"]:
@@ -106,6 +115,7 @@ def entries(home: Home, trust: Trust, model: str) -> list[Entry]:
 
 def pair(evidence: Iterable[Evidence], decisions: Iterable[Evidence]) -> list[Entry]:
     """Return the entries that verified evidence and decisions make, oldest first."""
+    evidence = list(evidence)
     decided = {
         document: decision
         for decision in decisions
@@ -113,7 +123,17 @@ def pair(evidence: Iterable[Evidence], decisions: Iterable[Evidence]) -> list[En
         if name.startswith(REFUSAL)
     }
     refusals = sorted(filter(_keeps_back, evidence), key=lambda item: (item.made_at, item.cause))
-    return [Entry(refusal, decided.get(refusal.document)) for refusal in refusals]
+    taken: dict[tuple[str | None, str | None], str] = {}
+    for item in evidence:
+        if item.stage in _ARRIVING_STAGES and item.decision == "accepted":
+            of = (item.inputs.get("batch"), item.inputs.get("version"))
+            taken[of] = max(taken.get(of, ""), item.made_at)
+
+    def since(refusal: Evidence) -> str:
+        at = taken.get((refusal.inputs.get("batch"), refusal.inputs.get("version")), "")
+        return at if refusal.stage in _ARRIVING_STAGES and at > refusal.made_at else ""
+
+    return [Entry(refusal, decided.get(refusal.document), since(refusal)) for refusal in refusals]
 
 
 def hold(installation: Installation, model: GuardedModel, version: str, found: Sequence[Entry] | None = None) -> Hold:

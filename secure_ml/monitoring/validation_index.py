@@ -216,7 +216,7 @@ def _model(key: tuple[str, str, str], line: Sequence[Validation], several: bool)
 def _state(item: Validation) -> Markup:
     if item.entry is None:
         return element("td", "–", _class="none")
-    return element("td", item.entry.state, data_label="quarantine")
+    return element("td", item.entry.said, data_label="quarantine")
 
 
 def _table(items: Sequence[Validation]) -> Markup:

@@ -144,7 +144,8 @@ def _quarantine(item: Validation) -> list[Markup]:
     facts: list[tuple[str, str | Markup]] = [("id", element("code", short))]
     if entry.decision is None:
         command = f"secure-ml quarantine show {item.evidence.model} {short}"
-        facts += [("state", "open: nobody decided yet"), ("look", element("code", command))]
+        state = "open: nobody decided yet" if entry.state == "open" else entry.said
+        facts += [("state", state), ("look", element("code", command))]
     else:
         inputs = entry.decision.inputs
         facts += [("state", entry.state), ("by", inputs["by"]), ("why", inputs["why"])]
@@ -152,8 +153,8 @@ def _quarantine(item: Validation) -> list[Markup]:
         for name, text in (("refused_under", "refused under"), ("released_under", "released under")):
             if name in inputs:
                 facts.append((text, element("code", f"contract {inputs[name][:12]}")))
-    kind = "passed" if entry.state == "released" else "blocked" if entry.state == "open" else ""
-    title = element("h3", f"{what} in quarantine" if entry.state == "open" else f"Quarantine: {entry.state}")
+    kind = "passed" if entry.state in ("released", "accepted") else "blocked" if entry.state == "open" else ""
+    title = element("h3", f"{what} in quarantine" if entry.state == "open" else f"Quarantine: {entry.said}")
     return [element("h2", "Quarantine"), element("div", title, _facts(facts), _class=f"card {kind}".strip())]
 
 
