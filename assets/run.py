@@ -15,11 +15,12 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from assets.keys import TRAINED_MODEL, TRAINING_SET, job_name
+from secure_ml.commands.saying import plain
 from secure_ml.digests import canonical_json, sha256
 from secure_ml.errors import SecureMLError, UnavailableError
 from secure_ml.gates import latest, read_subjects
@@ -32,9 +33,13 @@ from secure_ml.stages.fetching import batch_names
 from secure_ml.stages.inference_log import sealed_segments
 from secure_ml.stages.training_set import LIVE_FILE
 
+if TYPE_CHECKING:
+    from dagster_shared.error import SerializableErrorInfo
+
 __all__ = ["Summary", "print_experiment", "run_model"]
 
 _START_S = 60.0
+_MAX_CAUSE = 200
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}  # the event log in the UI has it all
 
 
@@ -52,23 +57,36 @@ def run_model(installation: Installation, name: str) -> int:
 
     Returns:
         0 where a release serves, a batch was accepted and everything refused was refused by a gate, 1 otherwise.
+
+    Raises:
+        UnavailableError: Nothing is released, or trained where the policy releases nothing; the message says why.
     """
     model = find_model(name)
     summary = Summary()
     accepted = 0
+    stopped: list[str] = []
     with dg.DagsterInstance.get() as instance:
         for batch in batch_names(model, installation.home):
             _say(f"batch {batch}: from its bytes to the promotion rule")
             refused = _execute(instance, model, "intake", batch)
             accepted += not refused
-            for stage, reason in refused or _execute(instance, model, "promotion"):
-                _say(f"refused by {stage}: {reason}")
-                summary.refused.append(f"{batch}: {stage}: {reason}")
+            for stop in refused or _execute(instance, model, "promotion"):
+                _say(str(stop))
+                (summary.failed if stop.raised else summary.refused).append(f"{batch}: {stop.stage}: {stop.reason}")
+                stopped.append(f"batch {batch}: {stop}")
         if not accepted:
             summary.failed.append("intake: no batch was accepted; mend the batches, or the contract")
-        if installation.policy != "production":
-            return print_experiment(installation, model, summary)
-        released = current_release(installation.home, installation.trust, model.name)
+        try:
+            if installation.policy != "production":
+                return print_experiment(installation, model, summary)
+            released = current_release(installation.home, installation.trust, model.name)
+        except UnavailableError as error:
+            if not stopped:
+                raise
+            what = "released" if installation.policy == "production" else "trained"
+            raise UnavailableError(
+                f"{model.name}: nothing is {what}; the last that stopped it: {stopped[-1]}"
+            ) from error
         _say(f"release {released.number}: starting the service on loopback")
         with _service(model) as address:
             windows = _live_rows(installation, model)
@@ -78,12 +96,12 @@ def run_model(installation: Installation, name: str) -> int:
                 if not answered and index < len(windows) - 1:
                     continue
                 _say("sealing the inference log, comparing its window with the training set")
-                for stage, reason in _execute(instance, model, "monitoring"):
-                    summary.failed.append(f"{stage}: {reason}")
+                for stop in _execute(instance, model, "monitoring"):
+                    summary.failed.append(f"{stop.stage}: {stop.reason}")
                 report = latest(installation.home, installation.trust, model.name, "drift_report")
                 summary.served.append(f"  {report.facts.get('sentence')}")
-        for _, reason in _execute(instance, model, "drift_response"):
-            summary.failed.append(f"drift_response: {reason}")
+        for stop in _execute(instance, model, "drift_response"):
+            summary.failed.append(f"drift_response: {stop.reason}")
     _print(installation, model, summary)
     return 1 if summary.failed else 0
 
@@ -92,24 +110,46 @@ def _say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
-def _execute(
-    instance: dg.DagsterInstance, model: GuardedModel, purpose: str, batch: str | None = None
-) -> list[tuple[str, str]]:
-    """Execute one of a model's jobs in process; return which stage refused, and why."""
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """Which stage went no further, why, and whether it raised where a gate would have refused."""
+
+    stage: str
+    reason: str
+    raised: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.stage} failed: {self.reason}" if self.raised else f"refused by {self.stage}: {self.reason}"
+
+
+def _execute(instance: dg.DagsterInstance, model: GuardedModel, purpose: str, batch: str | None = None) -> list[_Stop]:
+    """Execute one of a model's jobs in process; return what stopped it."""
     from assets.definitions import defs
 
     job = defs.resolve_job_def(job_name(model.name, purpose))
     result = job.execute_in_process(instance=instance, partition_key=batch, raise_on_error=False, run_config=_QUIET)
-    refused = []
+    stops = []
     for event in result.all_events:
         if event.is_step_failure:
             failure = event.step_failure_data
+            stage = (event.step_key or "").removeprefix(f"{model.name}__")
             description = failure.user_failure_data.description if failure.user_failure_data else None
-            reason = description or (failure.error.message.strip() if failure.error else "failed")
-            refused.append(((event.step_key or "").removeprefix(f"{model.name}__"), reason))
-    if not result.success and not refused:
-        refused.append((purpose, "the run failed; its log in the UI says why"))
-    return refused
+            stops.append(_Stop(stage, description or _cause(failure.error), raised=description is None))
+    if not result.success and not stops:
+        stops.append(_Stop(purpose, "the run failed; its log in the UI says why", raised=True))
+    return stops
+
+
+def _cause(error: SerializableErrorInfo | None) -> str:
+    """Return type and first line of what a model's own code, or a library under it, raised, cut short.
+
+    The text is that of whoever wrote the code, and goes to the terminal and Dagster's log only, never into evidence.
+    """
+    while error is not None and error.cause is not None:
+        error = error.cause
+    lines = error.message.strip().splitlines() if error is not None else []
+    said = plain(lines[0].strip()) if lines else "it did not say why"
+    return said if len(said) <= _MAX_CAUSE else said[:_MAX_CAUSE] + "..."
 
 
 @contextlib.contextmanager

@@ -61,6 +61,44 @@ def test_check_says_what_a_definition_lacks(tmp_path: Path) -> None:
     assert "cannot be held against one request row" in found.stdout
 
 
+def test_the_main_job_says_what_a_trainer_raised_and_ends_with_it(tmp_path: Path) -> None:
+    site = install(tmp_path)
+    path = site / "my_package" / "tiny.py"
+    raising = "raise KeyError('no such setting') from None" + "\n    "
+    path.write_text(path.read_text().replace("from sklearn", raising + "from sklearn", 1))
+    run = subprocess.run(
+        [sys.executable, "-m", "assets", "run", "tiny"],
+        cwd=ROOT,
+        env=environment_with(site, environment_in(tmp_path)),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    said = "trained_model failed: KeyError: 'no such setting'"
+    assert run.returncode == 1
+    assert [line for line in run.stdout.splitlines() if line.endswith(said)], run.stdout + run.stderr[-2000:]
+    last = run.stderr.splitlines()[-1]
+    assert last == f"error: tiny: nothing is released; the last that stopped it: batch first: {said}"
+
+
+def test_the_main_job_ends_with_why_the_last_batch_was_refused(tmp_path: Path) -> None:
+    site = install(tmp_path)
+    path = site / "my_package" / "first.csv"
+    path.write_text(rows(60, seed=9, shift=90.0))
+    run = subprocess.run(
+        [sys.executable, "-m", "assets", "run", "tiny"],
+        cwd=ROOT,
+        env=environment_with(site, environment_in(tmp_path)),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 1
+    last = run.stderr.splitlines()[-1]
+    assert last.startswith("error: tiny: nothing is released; the last that stopped it: batch first: refused by ")
+    assert "x: 60 of 60 rows" in last, last
+
+
 def test_a_dummy_classifier_fails_the_quality_gate_and_is_never_signed(tmp_path: Path) -> None:
     site = install(tmp_path)
     path = site / "my_package" / "tiny.py"
