@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from secure_ml.contracts.expressions import Cell, Unportable, literal, type_name
 from secure_ml.contracts.findings import Finding, ReasonCode
 from secure_ml.contracts.rules import ContractColumn, Rule, Rules, Tier
-from secure_ml.contracts.text_files import MAX_NAME
+from secure_ml.contracts.text_files import MAX_NAME, separated_by
 from secure_ml.contracts.typing_text import typed
 from secure_ml.errors import PreconditionError
 
@@ -114,7 +114,8 @@ def bind(
                 )
             gone.add(column.name)
     if text and columns and not dtypes.keys() & {column.name for column in columns}:
-        shape.append(_no_names(columns, len(dtypes)))  # what stands for the names may be cells, and is not shown
+        # Not that each is missing. What stands for the names may be cells, and is not shown.
+        shape = [_no_names(columns, list(dtypes))]
     else:
         shape += _extra(rules, columns, list(dtypes))
     shape += _order(rules, here, list(dtypes))
@@ -160,10 +161,11 @@ def _said(column: str | None, rule: str, code: ReasonCode, tier: Tier, sentence:
     return Finding(column, rule, 0, 0, tier, f"{where}{sentence}", code, "compiled")
 
 
-def _no_names(columns: Sequence[ContractColumn], found: int) -> Finding:
+def _no_names(columns: Sequence[ContractColumn], names: list[str]) -> Finding:
     expected = ", ".join(column.name[:MAX_NAME] for column in columns[:_MAX_NAMES])
     expected += ", ..." if len(columns) > _MAX_NAMES else ""
-    said = f"none of {found} column names is in the contract, expected {expected}; is the line of names missing?"
+    said = f"none of {len(names)} column names is in the contract, expected {expected}"
+    said += separated_by(names) or "; is the line of names missing?"
     return _said(None, "line_of_names", "missing_column", "block", said)
 
 

@@ -113,4 +113,6 @@ def _where(rule: Rule) -> str:
 def _finding(rule: Rule, said: str, failed: int, rows: int, first: tuple[int, ...] = ()) -> Finding:
     verb = "are " if rule.kind == "type" else ""
     sentence = f"{_where(rule)}{failed} of {rows} rows {verb}{said}"
+    if rule.kind == "row_count_between":
+        sentence = f"{rows} rows, expected {rule.parameters['low']} to {rule.parameters['high']}"
     return Finding(rule.column, rule.name, failed, rows, rule.tier, sentence, rule.code, "compiled", first)

@@ -195,10 +195,17 @@ def said(error: Exception, where: str) -> SecureMLError:
     at = f", line {line[1]}" if line else ""
     width = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", text)
     if width:
-        return MalformedError(f"{where}{at}: expected {width[1]} columns, found {width[2]}")
+        columns = f"{width[1]} column" if width[1] == "1" else f"{width[1]} columns"
+        return MalformedError(f"{where}{at}: expected {columns}, found {width[2]}")
     if "unterminated quote" in text or "state machine" in text:
         return MalformedError(f"{where}{at}: expected CSV, found a quote that does not close or is out of place")
     if "Maximum line size" in text:
         return MalformedError(f"{where}{at}: a line that is too long")
-    said = "is damaged, or holds what no table can hold"
-    return MalformedError(f"{where}{at}: cannot be read to its end, it {said} ({type(error).__name__})")
+    json = re.search(r"(Malformed JSON|JSON transform error) in file .*?,(?: at byte \d+)? in line (\d+)", text)
+    if json:  # the first of them counts lines from 2
+        line_number = int(json[2]) - (json[1] == "Malformed JSON")
+        why = "it is cut off or no JSON" if json[1] == "Malformed JSON" else "it is none, or has a key twice"
+        return MalformedError(
+            f"{where}, line {line_number}: cannot be read to its end, expected one JSON object a line: {why}"
+        )
+    return MalformedError(f"{where}{at}: cannot be read to its end, it is damaged, or holds what no table can hold")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import tempfile
 import weakref
 from collections.abc import Collection, Sequence
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from secure_ml.contracts.queries import LIMIT_S, MEMORY, Opened, bounded_memory, said
-from secure_ml.contracts.text_files import MAX_COLUMNS, column_names, inspect_text, refuse_names
+from secure_ml.contracts.text_files import MAX_COLUMNS, column_names, inspect_text, refuse_names, separated_by
 from secure_ml.contracts.typing_text import readings
 from secure_ml.errors import MalformedError
 from secure_ml.home import open_file
@@ -227,7 +228,24 @@ def _kind(stream: BinaryIO, where: str) -> Kind:
         return "Parquet"
     if head.startswith(b"ARROW1"):
         return "Arrow"
-    return "JSON lines" if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else "CSV"
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if re.match(rb"\[\s*[\[{\]]", text):
+        raise MalformedError(f"{where}: a JSON array; write one object a line")
+    if re.match(rb"\{[ \t]*\r?\n", text):
+        raise MalformedError(f"{where}: a JSON object over several lines; write one object a line")
+    return "JSON lines" if text.startswith(b"{") else "CSV"
+
+
+def _unread(stream: BinaryIO, where: str, kind: str, end: bytes) -> MalformedError:
+    """Say that the engine cannot read a file, and whether its last bytes are missing."""
+    stream.seek(max(0, stream.seek(0, os.SEEK_END) - len(end)))
+    why = "it is damaged" if stream.read() == end else "it has no footer: truncated? send the whole file again"
+    return MalformedError(f"{where}: expected {kind}, it cannot be read: {why}")
+
+
+def _require_rows(rows: int, where: str) -> None:
+    if not rows:
+        raise MalformedError(f"{where}: no rows, expected at least one")
 
 
 def _parquet(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: Any, __: Any) -> Opened:
@@ -247,9 +265,11 @@ def _parquet(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: An
             raise MalformedError(
                 f"{where}: decodes to more than {_MAX_RATIO} times its {size} bytes; a bomb is not read"
             )
+        (rows,) = con.execute("SELECT sum(num_rows) FROM parquet_file_metadata(?)", [source]).fetchall()
+        _require_rows(int(rows[0]), where)
         con.read_parquet(source).create_view(_NAME)
-    except (duckdb.Error, pl.exceptions.PolarsError, OSError) as error:
-        raise MalformedError(f"{where}: expected Parquet, it cannot be read ({type(error).__name__})") from None
+    except (duckdb.Error, pl.exceptions.PolarsError, OSError):
+        raise _unread(stream, where, "Parquet", b"PAR1") from None
     return Opened(where, text=False, dtypes=dtypes)
 
 
@@ -265,11 +285,17 @@ def _arrow(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: Any,
         refuse_names(list(dtypes), where)
         # No engine looks at offsets, dictionary indices and UTF-8: what points outside of the file would be read.
         with bounded_memory(), pa.OSFile(path) as file, pa.ipc.open_file(file) as batches:
+            rows = 0
             for index in range(batches.num_record_batches):
-                batches.get_batch(index).validate(full=True)
+                batch = batches.get_batch(index)
+                batch.validate(full=True)
+                rows += batch.num_rows
+            _require_rows(rows, where)
         con.register(_NAME, pyarrow.dataset.dataset(path, format="ipc"))
-    except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, duckdb.Error, OSError) as error:
-        raise MalformedError(f"{where}: expected Arrow IPC, it cannot be read ({type(error).__name__})") from None
+    except pa.ArrowMemoryError:
+        raise MalformedError(f"{where}: expected Arrow IPC, it needs more memory than may be taken") from None
+    except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, duckdb.Error, OSError):
+        raise _unread(stream, where, "Arrow IPC", b"ARROW1") from None
     return Opened(where, text=False, dtypes=dtypes)
 
 
@@ -295,9 +321,7 @@ def _json(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: Any, 
             f"records='true', columns={{{shape}}}, maximum_object_size=1048576)"
         )
     except duckdb.Error as error:
-        raise MalformedError(
-            f"{where}: expected one JSON object a line, it cannot be read ({type(error).__name__})"
-        ) from None
+        raise said(error, where) from None
     return Opened(where, text=True)
 
 
@@ -327,10 +351,10 @@ def _csv(
             "null_padding=false, ignore_errors=false, max_line_size=2097152, "
             "nullstr='', allow_quoted_nulls=false)"
         )
-        if not con.execute(f"SELECT 1 FROM {_NAME} LIMIT 1").fetchall():  # noqa: S608 - a name of ours
-            raise MalformedError(f"{where}: no rows, expected at least one after the line of column names")
+        _require_rows(len(con.execute(f"SELECT 1 FROM {_NAME} LIMIT 1").fetchall()), where)  # noqa: S608 - ours
     except duckdb.Error as error:
-        raise said(error, where) from None
+        refusal = said(error, where)
+        raise type(refusal)(f"{refusal}{separated_by(first)}") from None
     return Opened(where, text=True)
 
 

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from secure_ml.errors import MalformedError
 
-__all__ = ["MAX_COLUMNS", "MAX_LINE_BYTES", "MAX_NAME", "column_names", "inspect_text", "refuse_names"]
+__all__ = ["MAX_COLUMNS", "MAX_LINE_BYTES", "MAX_NAME", "column_names", "inspect_text", "refuse_names", "separated_by"]
 
 MAX_LINE_BYTES = 1 << 20
 MAX_COLUMNS = 4096
@@ -60,17 +60,38 @@ def inspect_text(stream: BinaryIO, where: str, *, quoted: bool) -> None:
         position += len(block)
         last = block[-1:]
     if inside:
-        raise MalformedError(f"{where}: expected CSV, found a quote that does not close or is out of place")
+        row = _line_of_quote(stream)
+        raise MalformedError(f"{where}{row}: expected CSV, found a quote that does not close or is out of place")
     try:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         raise MalformedError(f"{where}: expected UTF-8 text, found half a character at its end") from None
     if last != b"\n":
-        raise MalformedError(f"{where}: truncated, the last line has no end; send the whole file again")
+        raise MalformedError(f"{where}: truncated, or the last line has no line end: add one if the file is whole")
     if lone or (windows and unix):
         raise MalformedError(
             f"{where}: mixed line ends ({windows} CR LF, {unix} LF, {lone} lone CR); use one kind in the whole file"
         )
+
+
+def _line_of_quote(stream: BinaryIO) -> str:
+    """Say in which line the row begins whose quotes are wrong, where it can be told."""
+    stream.seek(0)
+    reader, begins = csv.reader(codecs.getreader("utf-8")(stream, "replace"), strict=True), 1
+    try:
+        for _ in reader:
+            begins = reader.line_num + 1
+    except csv.Error:
+        return f", line {begins}"
+    return ""
+
+
+def separated_by(names: list[str]) -> str:
+    """Ask what stands between the names of a CSV file where it may be no comma, without a name."""
+    for separator, said in ((";", "semicolons"), ("\t", "tabs")):
+        if any(separator in name for name in names):
+            return f"; do {said} stand between the names? commas are expected"
+    return ""
 
 
 def _open_line(block: bytes, line: int, where: str) -> int:

@@ -152,7 +152,7 @@ def test_rules_across_columns_name_the_rows() -> None:
     )
     report = check_table(table_of(TABLE), schema)
     assert [(item.code, item.failed, item.sentence) for item in report.findings] == [
-        ("row_count", 4, "4 of 4 rows are not 5 to 9 rows"),
+        ("row_count", 4, "4 rows, expected 5 to 9"),
         ("duplicates", 2, "id: 2 of 4 rows not unique"),
         ("row_rule", 1, "1 of 4 rows not low <= high"),
     ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from secure_ml.cli import main
@@ -85,3 +87,72 @@ def test_one_is_singular(given: tuple[str, str, str], capsys: pytest.CaptureFixt
     assert run(capsys, *given)[2].endswith("rejected: 1 row, 1 blocking finding, 0 warnings\n")
     assert "slice id=-1: 1 row is too few" in run(capsys, *given, "--slice", "id=-1")[1]
     assert "slice id=5: no row is in it" in run(capsys, *given, "--slice", "id=5")[1]
+
+
+PARQUET = io.BytesIO()
+pl.DataFrame({"id": [1, 2], "paid": [True, False]}).write_parquet(PARQUET)
+OBJECT = b'{"id": 1, "paid": true}\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (GOOD.encode()[:-1], "truncated, or the last line has no line end: add one if the file is whole"),
+        (OBJECT.strip(), "truncated, or the last line has no line end: add one if the file is whole"),
+        (b'[{"id": 1}]', "a JSON array; write one object a line"),
+        (b'\n[\n  {"id": 1}\n]\n', "a JSON array; write one object a line"),
+        (b'{\n  "id": 1\n}\n', "a JSON object over several lines; write one object a line"),
+        (
+            OBJECT * 2 + b'{"id": 1, "pa\n',
+            "line 3: cannot be read to its end, expected one JSON object a line: it is cut",
+        ),
+        (OBJECT * 2 + b"[]\n", "line 3: cannot be read to its end, expected one JSON object a line: it is none"),
+        (b"id;paid\n1,5;true\n", "expected 1 column, found 2; do semicolons stand between the names?"),
+        (b'id,paid\n1,"true\nfalse"\n2,"true\n' + b"3,true\n" * 9, "line 4: expected CSV, found a quote that does not"),
+        (b'"id","paid"\n"1","true"\n"2,"true"\n"3","true"\n', "line 3: expected CSV, found a quote that does not"),
+        (PARQUET.getvalue()[:-9], "expected Parquet, it cannot be read: it has no footer: truncated?"),
+        (b"PAR1" * 9, "expected Parquet, it cannot be read: it is damaged"),
+        (b"ARROW1" + b"1" * 9, "expected Arrow IPC, it cannot be read: it has no footer: truncated?"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_words_that_help(
+    content: bytes, said: str, given: tuple[str, str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(given[2]).write_bytes(content)
+    code, out, error = run(capsys, *given)
+    assert (code, out) == (2, "")
+    assert said in error
+    assert "Exception" not in error
+    assert "Error" not in error
+
+
+def test_the_line_of_json_that_is_cut_is_told_in_a_large_file(
+    given: tuple[str, str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(given[2]).write_bytes(OBJECT * 200_000 + b'{"id": 1, "pa\n' + OBJECT * 200_000)
+    assert "line 200001: " in run(capsys, *given)[2]
+
+
+@pytest.mark.parametrize(("separator", "said"), [(";", "semicolons"), ("\t", "tabs")])
+def test_a_file_with_other_separators_is_one_finding_and_shows_no_name(
+    separator: str, said: str, given: tuple[str, str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(given[2]).write_text(GOOD.replace(",", separator).replace("id", "s3cret"))
+    code, out, _ = run(capsys, *given)
+    assert code == 1
+    (line,) = out.splitlines()
+    assert f"expected id, paid; do {said} stand between the names? commas are expected" in line
+    assert "s3cret" not in out
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "ipc"])
+def test_a_file_without_rows_is_unreadable_whatever_its_kind(
+    kind: str, given: tuple[str, str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = pl.DataFrame({"id": [1, 2], "paid": [True, False]})
+    getattr(frame, f"write_{kind}")(given[2])
+    assert run(capsys, *given)[0] == 0
+    getattr(frame.clear(), f"write_{kind}")(given[2])
+    code, _, error = run(capsys, *given)
+    assert code == 2
+    assert "good.csv: no rows, expected at least one" in error
