@@ -34,12 +34,17 @@ def add(command: AddCommand) -> None:
     quarantine.add_argument("model", metavar="MODEL", nargs="?", help="a registered model")
     quarantine.add_argument("id", metavar="ID", nargs="?", help="the first characters of an id from the list")
     quarantine.add_argument("--by", help="who decides (default: the user of the operating system)")
+    quarantine.add_argument(
+        "--in-use", action="store_true", help="discard also what is accepted, in a training set or in a release"
+    )
     quarantine.add_argument("--why", help="why, one line; required for release and discard")
 
 
 def _quarantine(chosen: argparse.Namespace) -> int:
     from secure_ml.errors import PreconditionError
 
+    if chosen.in_use and chosen.action != "discard":
+        raise PreconditionError("quarantine: --in-use goes with discard")
     if chosen.action == "list":
         return _list(chosen)
     if not chosen.model:
@@ -135,12 +140,14 @@ def _decide(chosen: argparse.Namespace) -> int:
 
     place = Installation.from_environment(os.environ)
     model = find_model(chosen.model)
-    act = release if chosen.action == "release" else discard
     try:
         by = chosen.by or getpass.getuser()
     except (KeyError, OSError, ImportError):
         raise PreconditionError("--by: the operating system names no user; say who decides") from None
-    decision = act(place, model, chosen.id, by=by, why=chosen.why)
+    if chosen.action == "release":
+        decision = release(place, model, chosen.id, by=by, why=chosen.why)
+    else:
+        decision = discard(place, model, chosen.id, by=by, why=chosen.why, in_use=chosen.in_use)
     write_own_docs(place)
     inputs = decision.inputs
     document = {"ok": True, "document": str(decision.path), "made_at": decision.made_at, **inputs}

@@ -36,6 +36,7 @@ __all__ = [
     "overruled_by",
     "pair",
     "rows_aside",
+    "speaks_against",
 ]
 
 DECISION_STAGE = "quarantine_decision"
@@ -189,13 +190,20 @@ def overruled_by(found: Sequence[Entry], accepted: Evidence) -> str:
     none that did not know of them yet.
     """
     for entry in of_version(found, accepted.inputs["version"]):
-        refusal, decision = entry.refusal, entry.decision
-        if decision is None or entry.state != "discarded":
-            continue
-        known_from = refusal if refusal.inputs.get("policy") == accepted.inputs["policy"] else decision
-        if entry.kept == "batch" or accepted.made_at < known_from.made_at:
-            return refusal.cause
+        if entry.state == "discarded" and speaks_against(entry, accepted):
+            return entry.refusal.cause
     return ""
+
+
+def speaks_against(entry: Entry, accepted: Evidence) -> bool:
+    """Say whether a discard of the entry takes this older acceptance of the same bytes back."""
+    refusal, decision = entry.refusal, entry.decision
+    if refusal.inputs.get("version") != accepted.inputs["version"]:
+        return False
+    if entry.kept == "batch":
+        return True
+    known_from = refusal if refusal.inputs.get("policy") == accepted.inputs["policy"] else decision
+    return known_from is None or accepted.made_at < known_from.made_at
 
 
 def rows_aside(home: Home, refusal: Evidence) -> frozenset[int]:

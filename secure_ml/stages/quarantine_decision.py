@@ -12,7 +12,8 @@ A release is itself validated:
 5. The present contract, asked afresh, accepts it.
 6. The decision is signed; then the batch is validated under the present contract as any other is.
 
-A discard is final: the same bytes never go on. The name of who decided is a claim of whoever ran the command; what is
+A discard is final: the same bytes never go on. Where they went on before (accepted, in a training set, in a release) it
+is made only by who says that they know. The name of who decided is a claim of whoever ran the command; what is
 proved is that the signer's key was at hand.
 """
 
@@ -23,7 +24,7 @@ from typing import Literal
 
 from secure_ml.digests import digest_of
 from secure_ml.errors import PreconditionError, RejectedError
-from secure_ml.gates import Evidence, record
+from secure_ml.gates import Evidence, history, record
 from secure_ml.installation import Installation
 from secure_ml.lineage.quarantine_entries import (
     DECISION_STAGE,
@@ -32,7 +33,9 @@ from secure_ml.lineage.quarantine_entries import (
     entries,
     of_version,
     rows_aside,
+    speaks_against,
 )
+from secure_ml.releases import releases
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.validated_dataset import examine, validated_dataset
 
@@ -61,7 +64,9 @@ def release(installation: Installation, model: GuardedModel, identity: str, *, b
     return decision
 
 
-def discard(installation: Installation, model: GuardedModel, identity: str, *, by: str, why: str) -> Evidence:
+def discard(
+    installation: Installation, model: GuardedModel, identity: str, *, by: str, why: str, in_use: bool = False
+) -> Evidence:
     """Discard one entry: the same bytes, or the rows that were kept aside, never go on.
 
     Args:
@@ -70,15 +75,16 @@ def discard(installation: Installation, model: GuardedModel, identity: str, *, b
         identity: The first characters of the entry's id.
         by: Who decides, as they say.
         why: For whoever reads it later.
+        in_use: Discard it also where the same bytes are accepted or in use.
 
     Returns:
         The decision; the one on record where it was made before.
 
     Raises:
-        RejectedError: It was released.
+        RejectedError: It was released, or the bytes are in use and nobody said that they may be discarded all the same.
         PreconditionError: No such entry, or `by` or `why` are not one line of text.
     """
-    return _decide(installation, model, "discard", identity, by, why)
+    return _decide(installation, model, "discard", identity, by, why, in_use=in_use)
 
 
 def _decide(
@@ -88,6 +94,8 @@ def _decide(
     identity: str,
     by: str,
     why: str,
+    *,
+    in_use: bool = False,
 ) -> Evidence:
     home, trust = installation.home, installation.trust
     by, why = _line(by, "--by", 200), _line(why, "--why", 1000)
@@ -115,6 +123,8 @@ def _decide(
         if entry.kept == "batch":  # each contract that refused these bytes
             covered = [item for item in of_version(found, version) if _open_as(item, entry)]
         inputs |= _require_releasable(installation, model, entry, covered)
+    elif not in_use:
+        _require_unused(installation, model, entry)
     inputs |= {f"{REFUSAL}{item.refusal.cause[:16]}": item.refusal.document for item in covered}
     about = {name: value for name, value in inputs.items() if name not in ("by", "why")}
     return record(
@@ -178,6 +188,39 @@ def _require_releasable(
                 f"{where}: {len(still)} of {len(rows)} rows break the present contract (digest {now[:12]}) too"
             )
     return {"refused_under": before, "released_under": now}
+
+
+def _require_unused(installation: Installation, model: GuardedModel, entry: Entry) -> None:
+    """Refuse to discard what is accepted or in use, and name where."""
+    home, trust = installation.home, installation.trust
+    validated = history(home, trust, model.name, "validated_dataset")
+    accepted = [item for item in validated if item.decision == "accepted" and speaks_against(entry, item)]
+    documents = {item.document for item in accepted}
+    sets = [item for item in history(home, trust, model.name, "training_set") if documents & set(item.inputs.values())]
+    causes = {item.cause for item in sets}
+    published = releases(home, trust, model.name)
+    batches = {(item.inputs["batch"], item.inputs["policy"]) for item in accepted}
+    used = [f"batch {batch} is accepted (policy {policy})" for batch, policy in sorted(batches)]
+    known = {item.inputs["version"] for item in validated}
+    if entry.state == "accepted" and entry.refusal.inputs["version"] not in known:
+        used += [f"batch {entry.refusal.inputs['batch']} is taken in, and not validated yet"]
+    used += [f"training set {item.cause[:12]} holds them" for item in sets]
+    used += [
+        f"release {item.number} was trained on them{', and it is the newest' if item is published[-1] else ''}"
+        for item in published
+        if item.inputs["training_set"] in causes
+    ]
+    if not used:
+        return
+    holdout = (
+        f"; {model.split.batch} gives the holdout: without other bytes under its name no training set is made"
+        if model.split.batch in {batch for batch, _ in batches}
+        else ""
+    )
+    raise RejectedError(
+        f"quarantine {entry.refusal.cause[:12]}: the same bytes are in use: {'; '.join(used)}{holdout}. A discard is "
+        "final, and no new training set holds them after it; to discard them all the same, add --in-use"
+    )
 
 
 def _open_as(item: Entry, entry: Entry) -> bool:

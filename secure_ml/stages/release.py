@@ -21,6 +21,7 @@ from secure_ml.releases import (
 from secure_ml.signing.model_signature import verify_model
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset_folder
+from secure_ml.stages.fetching import SEEN_STAGE
 from secure_ml.stages.trained_model import arrays
 from secure_ml.stages.training_set import HOLDOUT_FILE
 
@@ -48,7 +49,7 @@ def release(installation: Installation, model: GuardedModel) -> tuple[Evidence, 
     require(candidate)
     steps = trace(home, trust, candidate)
     for step in steps:
-        if step.stage != "dataset":  # bytes as they arrived; nothing was decided about them under any policy
+        if step.stage not in ("dataset", SEEN_STAGE):  # what arrived; nothing was decided about it under any policy
             require_policy(step, installation.policy)
         _read_step(installation, model, step)
     files = read_subjects(candidate, home.models / model.name / candidate.inputs["model"])

@@ -127,8 +127,10 @@ def _accepted(
         why = "; ".join(f"{batch}: {'; '.join(refused[batch].reasons)}" for batch in sorted(refused))
         raise RejectedError(f"{model.name}/training_set: no batch is accepted ({why or 'none was validated yet'})")
     if model.split.batch not in accepted:
+        against = refused.get(model.split.batch)
+        why = f" ({'; '.join(against.reasons)}); take other bytes in under its name" if against is not None else ""
         raise RejectedError(
-            f"{model.name}/training_set: batch {model.split.batch}, which gives the holdout, is not accepted"
+            f"{model.name}/training_set: batch {model.split.batch}, which gives the holdout, is not accepted{why}"
         )
     tables = {
         batch: read_subjects(accepted[batch], dataset_folder(home, model.name, accepted[batch].cause))[TABLE_FILE]

@@ -241,7 +241,7 @@ def test_what_was_discarded_goes_on_from_no_older_acceptance(
     # While nobody decided, the older acceptance under the very same contract stands.
     assert validated_dataset(installation, old, "first").facts["rows"] == 4
     assert training_set(installation, old).facts["batches"] == {"first": 4, "other": 40}
-    discard(installation, tight, refusal.cause, by="ada", why="poison")
+    discard(installation, tight, refusal.cause, by="ada", why="poison", in_use=True)
     with pytest.raises(RejectedError, match="were discarded, never to go on"):
         validated_dataset(installation, old, "first")
     made = training_set(installation, old)
@@ -312,7 +312,7 @@ def test_what_was_discarded_in_production_is_held_in_experiment_too(
     """What is only refused in production goes on in experiment, with a warning; a discard is final for both."""
     experiment = replace(installation, policy="experiment")
     assert validated_dataset(experiment, strict, "first").decision == "accepted"
-    discard(installation, strict, refused.cause, by="ada", why="poison")
+    discard(installation, strict, refused.cause, by="ada", why="poison", in_use=True)
     with pytest.raises(EvidenceRejectedError, match="discarded, never to go on"):
         validated_dataset(experiment, wide, "first")
     with pytest.raises(RejectedError, match="were discarded, never to go on"):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,15 +17,20 @@ from secure_ml.datasets.sources import LocalFolder
 from secure_ml.datasets.sources.names import MANIFEST_FILE
 from secure_ml.digests import sha256
 from secure_ml.errors import RejectedError
-from secure_ml.gates import latest
+from secure_ml.gates import history, latest
 from secure_ml.installation import Installation
-from secure_ml.lineage.quarantine_entries import entries
+from secure_ml.lineage.quarantine_entries import DECISION_STAGE, entries
 from secure_ml.monitoring.validation_index import render_index
 from secure_ml.monitoring.validation_state import Place, gather
 from secure_ml.signing.keys import Signer
-from secure_ml.spec import GuardedModel
+from secure_ml.spec import GuardedModel, Split
 from secure_ml.stages.dataset import dataset
+from secure_ml.stages.release import release
+from secure_ml.stages.signed_model import signed_model
+from secure_ml.stages.trained_model import trained_model
+from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
+from tests.own_model import rows
 from tests.sources_support import BROKEN, GOOD, model_on
 
 FIRST = "sales.first"
@@ -40,7 +47,9 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def guarded(folder: Path) -> GuardedModel:
-    return model_on(sources={"sales": LocalFolder(folder)})
+    model = model_on(sources={"sales": LocalFolder(folder)})
+    types = ("numpy.dtype", "numpy.ndarray", "sklearn.linear_model._logistic.LogisticRegression")
+    return replace(model, split=Split(FIRST), artifact_types=types)
 
 
 @pytest.fixture
@@ -143,3 +152,56 @@ def test_an_id_that_one_model_has_needs_no_name_of_the_model(
     assert (code, "sales.first is discarded for good" in err) == (0, True)
     (entry,) = entries(installation.home, installation.trust, guarded.name)
     assert entry.state == "discarded"
+
+
+def test_what_a_release_was_trained_on_is_discarded_by_who_says_so_alone(
+    folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer, command: Command
+) -> None:
+    identity = refuse(installation, guarded)[:12]
+    (folder / "second.csv").write_bytes(rows(60, seed=5).encode())
+    sign(folder, signer, "first", "second")
+    for batch in (FIRST, "sales.second"):
+        dataset(installation, guarded, batch)
+    validated_dataset(installation, guarded, "sales.second")
+    discarding = ("quarantine", "discard", "tiny", identity, "--why", "tidied up")
+    code, _, err = command(*discarding)
+    assert (code, "batch sales.first is taken in, and not validated yet" in err) == (1, True)
+    validated_dataset(installation, guarded, FIRST)
+    made = training_set(installation, guarded)
+    for stage in (trained_model, signed_model, release):
+        stage(installation, guarded)
+    code, _, err = command(*discarding)
+    assert code == 1
+    for said in (
+        "the same bytes are in use: batch sales.first is accepted (policy production)",
+        f"training set {made.cause[:12]} holds them",
+        "release 1 was trained on them, and it is the newest",
+        "sales.first gives the holdout: without other bytes under its name no training set is made",
+        "add --in-use",
+    ):
+        assert said in err
+    assert history(installation.home, installation.trust, guarded.name, DECISION_STAGE) == []
+    assert training_set(installation, guarded) == made
+
+    code, _, err = command(*discarding, "--in-use")
+    assert (code, "sales.first is discarded for good" in err) == (0, True)
+    said = f"not accepted (discarded since (quarantine {identity})); take other bytes in under its name"
+    with pytest.raises(RejectedError, match=re.escape(said)):
+        training_set(installation, guarded)
+    (folder / "first.csv").write_bytes(GOOD + b"1,1,1\n")
+    sign(folder, signer, "first", "second")
+    take_in(installation, guarded)
+    assert training_set(installation, guarded).cause != made.cause
+
+
+def test_bytes_that_are_refused_and_nowhere_used_are_discarded_as_they_are(
+    folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer, command: Command
+) -> None:
+    (folder / "first.csv").write_bytes(BROKEN)
+    refuse(installation, guarded)
+    sign(folder, signer, "first")
+    refuse(installation, guarded)
+    for entry in entries(installation.home, installation.trust, guarded.name):
+        assert command("quarantine", "discard", "tiny", entry.refusal.cause, "--why", "no")[0] == 0
+    code, _, err = command("quarantine", "release", "tiny", entry.refusal.cause, "--why", "no", "--in-use")
+    assert (code, "--in-use goes with discard" in err) == (2, True)

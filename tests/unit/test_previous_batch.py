@@ -104,7 +104,8 @@ def test_a_discarded_batch_is_no_batch_before(installation: Installation, tmp_pa
     judge(installation, model, "second", 41)
     with pytest.raises(RejectedError) as caught:
         validated_dataset(installation, narrow, "second")
-    discard(installation, model, caught.value.evidence.cause, by="ada", why="a test")  # type: ignore[attr-defined]
+    refused = caught.value.evidence.cause  # type: ignore[attr-defined]
+    discard(installation, model, refused, by="ada", why="a test", in_use=True)
     assert judge(installation, model, "third", 42).inputs["previous"] == first.document
 
 

@@ -22,7 +22,7 @@ from secure_ml.stages.dataset import dataset, dataset_folder
 from secure_ml.stages.quarantine_decision import discard, release
 from secure_ml.stages.validated_dataset import TABLE_FILE, validated_dataset
 from secure_ml.stages.validation import check_stage
-from tests.guarded import guarded_model, put_batch
+from tests.guarded import guarded_model, load, put_batch
 
 ROWS = [(1.5, 2.5, 1), (77.125, 0.5, 0), (3.25, -1, 1), (4, 0, 0), (15, 0, 1)]
 WHY = "the sensor was replaced, it measures up to 100"
@@ -86,6 +86,27 @@ def test_a_release_under_a_contract_that_refuses_it_too_says_what_it_found(
     with pytest.raises(RejectedError, match="refuses it too: x: 1 of 5 rows above 50"):
         release(installation, wider, refused.cause, by="ada", why=WHY)
     assert history(installation.home, installation.trust, wider.name, DECISION_STAGE) == []
+
+
+@pytest.mark.parametrize("keeps", ["batch", "rows"])
+def test_an_edit_of_the_trainer_alone_releases_nothing(keeps: str, installation: Installation, models: Path) -> None:
+    """It changes the digest that stands for the contract, and no rule: the batch is asked about afresh."""
+    model = guarded_model(models, keeps=keeps)
+    take_in(installation, model)
+    if keeps == "rows":
+        refused, said = validated_dataset(installation, model, "first"), "2 of 2 rows break the present contract"
+    else:
+        refused, said = refuse(installation, model), "refuses it too: x: 2 of 5 rows above 10"
+    path = models / f"retrained_{keeps}.py"
+    text = (models / f"guarded_{keeps}_10.py").read_text()
+    path.write_text(text.replace("random_state=seed", "random_state=seed, C=0.5"))
+    retrained = load(path)
+    assert retrained.contract_digest != model.contract_digest, "the digest alone would let it go"
+    with pytest.raises(RejectedError, match=said):
+        release(installation, retrained, refused.cause, by="ada", why=WHY)
+    assert history(installation.home, installation.trust, model.name, DECISION_STAGE) == []
+    (entry,) = entries(installation.home, installation.trust, model.name)
+    assert entry.state == "open"
 
 
 def test_a_release_covers_each_refusal_of_the_same_bytes(installation: Installation, models: Path) -> None:
