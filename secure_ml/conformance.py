@@ -59,6 +59,11 @@ def _batches(model: GuardedModel) -> Iterator[str]:
     for name, source in model.batches.sources.items():
         try:
             known |= {f"{name}.{batch}" for batch in source.names()}
+            if source.require_manifest and source.fetch_manifest() is None:
+                yield (
+                    f"source {name}: has no signed manifest, each batch of it would be quarantined; sign what it has: "
+                    f"secure-ml dataset sign-manifest FOLDER --source {name} (or, unsafe, require_manifest=False)"
+                )
         except SecureMLError as error:
             yield f"source {name}: {error}"
     if model.split.batch not in known:

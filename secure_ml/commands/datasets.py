@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from secure_ml.commands.saying import ACCEPTED, ENVIRONMENT, AddCommand, Run, say
+from secure_ml.commands.saying import ACCEPTED, ENVIRONMENT, AddCommand, Run, counted, say
 
 __all__ = ["add"]
 
-_MAX_SHOWN = 10
+_MAX_SHOWN = 20
 
 
 def add(command: AddCommand) -> None:
@@ -47,7 +47,8 @@ def add(command: AddCommand) -> None:
         "diff",
         _diff,
         "Say how version B differs from version A: rows, columns, profiles.",
-        "Rows are matched by value, whatever their order, and named by digest; no cell is printed.",
+        "Rows are matched by value, whatever their order, and named by digest; no cell is printed. At most 20 digests\n"
+        "of each kind are shown, with --json at most 1,000.",
     )
     diff.add_argument("model", metavar="MODEL", help="a registered model")
     for name in ("A", "B"):
@@ -111,7 +112,12 @@ def _log(chosen: argparse.Namespace) -> int:
         said += ", sent again" if evidence.stage == "dataset" and "follows" in evidence.inputs else ""
         of = f"{evidence.stage} {version.batch or ''}".strip()
         lines.append(f"{version.id[:12]}  {evidence.made_at[:19]}  {of:<32} {evidence.decision:<8}  {said}".rstrip())
-    say(chosen, {"ok": True, "model": chosen.model, "versions": rows}, lines, f"{chosen.model}: {len(found)} versions")
+    say(
+        chosen,
+        {"ok": True, "model": chosen.model, "versions": rows},
+        lines,
+        f"{chosen.model}: {counted(len(found), 'version')}",
+    )
     return ACCEPTED
 
 
@@ -127,7 +133,7 @@ def _diff(chosen: argparse.Namespace) -> int:
     for sign, digests in (("+", difference.added_digests), ("-", difference.removed_digests)):
         lines += [f"{sign} {digest}" for digest in digests[:_MAX_SHOWN]]
         if len(digests) > _MAX_SHOWN:
-            lines.append(f"{sign} and {len(digests) - _MAX_SHOWN} more, see --json")
+            lines.append(f"{sign} and {len(digests) - _MAX_SHOWN} more with --json")
     for said, names in (
         ("added", difference.columns_added),
         ("removed", difference.columns_removed),
@@ -183,13 +189,28 @@ def _sign_manifest(chosen: argparse.Namespace) -> int:
 
     source = LocalFolder(chosen.folder)
     files = {Path(source.place(name)).name: sha256(source.fetch(name, max_bytes=2 << 30)) for name in source.names()}
-    signer = Installation.from_environment(os.environ).signer()
+    place = Installation.from_environment(os.environ)
+    signer = place.signer()
+    public = place.trust.key_file(signer.keyid)
     path = chosen.output or chosen.folder / MANIFEST_FILE
     try:
         write_derived(path, sign_manifest(chosen.source, files, signer))
     except OSError as error:
         raise PreconditionError(f"{path}: cannot be written ({error.strerror})") from None
-    document = {"ok": True, "source": chosen.source, "manifest": str(path), "key": signer.keyid, "files": files}
+    document = {
+        "ok": True,
+        "source": chosen.source,
+        "manifest": str(path),
+        "key": signer.keyid,
+        "public_key": str(public),
+        "files": files,
+    }
     lines = [f"{digest}  {name}" for name, digest in files.items()]
-    say(chosen, document, lines, f"{path}: {len(files)} batches of {chosen.source}, signed by key {signer.keyid}")
+    lines.append(f"public key, for sources/{chosen.source}/keys/ of the trust root of who takes these in: {public}")
+    say(
+        chosen,
+        document,
+        lines,
+        f"{path}: {counted(len(files), 'file')} of {chosen.source}, signed by key {signer.keyid}",
+    )
     return ACCEPTED

@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import Any
 
-from secure_ml.commands.saying import ACCEPTED, AddCommand, say
+from secure_ml.commands.saying import ACCEPTED, AddCommand, counted, say
 
 __all__ = ["add"]
 
@@ -82,7 +82,7 @@ def _status(chosen: argparse.Namespace) -> int:
                 why = f": {evidence.reasons[0]}" if evidence.reasons else ""
                 lines.append(f"  {evidence.made_at[:19]}  {of:<32} {evidence.decision}{why}")
         document["models"][model] = shown
-    say(chosen, document, lines, f"{len(models)} models in {place.home.root}")
+    say(chosen, document, lines, f"{counted(len(models), 'model')} in {place.home.root}")
     return ACCEPTED
 
 

@@ -77,7 +77,11 @@ def open_manifest(content: bytes | None, *, source: str, batch: str, trust: Trus
     """
     # 1. There is one.
     if content is None:
-        raise RejectedError(f"{batch}: its source {source} has no signed manifest")
+        switch = "require_inbox_manifest" if source.startswith("inbox.") else "require_manifest"
+        raise RejectedError(
+            f"{batch}: its source {source} has no signed manifest; sign what it has: secure-ml dataset sign-manifest "
+            f"FOLDER --source {source} (or, unsafe, {switch}=False: whoever writes there then decides what is learnt)"
+        )
     # 2. Signed by a key that may sign for this source.
     where = f"{batch}: manifest of source {source}"
     own = trust.root / "sources" / source

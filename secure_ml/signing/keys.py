@@ -169,6 +169,14 @@ class Trust:
             raise RejectedError(f"{where}: its key may not sign {name} (policy.json of the trust root)")
         return self.keys[keyid]
 
+    def key_file(self, keyid: str) -> Path | None:
+        """Return where the public key `keyid` lies, None where its file is gone since."""
+        for path in sorted((self.root / "keys").glob("*.pem")):
+            key = serialization.load_pem_public_key(read_file(path, max_bytes=_MAX_KEY_BYTES))
+            if isinstance(key, ec.EllipticCurvePublicKey) and keyid_of(key) == keyid:
+                return path
+        return None
+
 
 def _load_policy(path: Path, keys: Mapping[str, object]) -> dict[str, frozenset[str]]:
     if not path.exists():

@@ -171,6 +171,17 @@ def test_diff_says_which_rows_columns_and_profiles_differ_and_no_cell(
     assert "chol" in moved
     assert "64.0" not in json.dumps(said) + err
 
+    dataset(installation, model, "switzerland")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        assert main(["dataset", "diff", model.name, "cleveland", "switzerland"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    for sign, more in (("+ ", 123 - 20), ("- ", 302 - 20)):
+        of_kind = [line for line in shown if line.startswith(sign)]
+        assert len(of_kind) == 21
+        assert int(of_kind[-1].split()[2]) == more
+
     same = run(environment, capsys, "diff", model.name, sha256(GOOD)[:10], "cleveland")[1]
     assert (same["added"], same["removed"], same["added_digests"]) == (0, 0, [])
     table = find_version(installation, model.name, validated_dataset(installation, model, "next").cause)
@@ -262,6 +273,9 @@ def test_the_command_signs_a_manifest_that_the_source_is_held_against(
     assert code == 0
     assert said["files"] == {"first.csv": sha256(GOOD)}
     assert said["key"] in err
+    trust = Path(environment["SECURE_ML_TRUST"])
+    assert said["public_key"] == str(trust / "keys" / "signer.pem")
+    assert Path(said["public_key"]).is_file()
     (taken,) = [dataset(installation, guarded, "first")]
     assert taken.inputs["manifest"] == sha256((inbox / "manifest.dsse.json").read_bytes())
     assert len(history(installation.home, installation.trust, model.name, "dataset")) == 2

@@ -16,6 +16,7 @@ import pytest
 
 from secure_ml.conformance import check_model
 from secure_ml.datasets.sources import S3, LocalFolder, Postgres, Table, postgres
+from secure_ml.datasets.sources.names import MANIFEST_FILE
 from secure_ml.errors import MalformedError, PreconditionError, UnavailableError
 from secure_ml.spec import Batches
 from tests.sources_support import COLUMNS, GOOD, model_on
@@ -105,6 +106,21 @@ def test_a_models_check_says_which_source_does_not_answer(tmp_path: Path) -> Non
     assert [sentence for sentence in said if "split" in sentence] == []
     assert [sentence for sentence in said if "source gone: " in sentence and "cannot be listed" in sentence]
     assert [sentence for sentence in check_model(here) if "split.batch: first is in no file of batches" in sentence]
+
+
+def test_a_models_check_says_which_source_lacks_the_manifest_that_it_requires(tmp_path: Path) -> None:
+    (tmp_path / "first.csv").write_bytes(GOOD)
+
+    def said(source: LocalFolder) -> list[str]:
+        return [sentence for sentence in check_model(model_on(sources={"here": source})) if "manifest" in sentence]
+
+    assert said(LocalFolder(tmp_path, require_manifest=False)) == []
+    (sentence,) = said(LocalFolder(tmp_path))
+    assert "source here: has no signed manifest" in sentence
+    assert "secure-ml dataset sign-manifest FOLDER --source here" in sentence
+    assert "unsafe, require_manifest=False" in sentence
+    (tmp_path / MANIFEST_FILE).write_bytes(b"{}")
+    assert said(LocalFolder(tmp_path)) == []
 
 
 @contextlib.contextmanager
