@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets.keys import TRAINED_MODEL, TRAINING_SET, job_name
+from assets.keys import TRAINED_MODEL, TRAINING_SET, VALIDATED_DATASET, job_name
 from secure_ml.commands.saying import plain
 from secure_ml.digests import canonical_json, sha256
 from secure_ml.errors import SecureMLError, UnavailableError
-from secure_ml.gates import latest, read_subjects
+from secure_ml.gates import history, latest, read_subjects
 from secure_ml.inference_log.sealing import logged_requests
 from secure_ml.installation import Installation
 from secure_ml.releases import current_release
@@ -66,11 +66,18 @@ def run_model(installation: Installation, name: str) -> int:
     accepted = 0
     stopped: list[str] = []
     with dg.DagsterInstance.get() as instance:
-        for batch in batch_names(model, installation.home):
+        names = batch_names(model, installation.home)
+        stale = _stale(installation, model) & set(names)
+        undecided = False
+        for index, batch in enumerate(sorted(names, key=lambda name: name not in stale), start=1):
             _say(f"batch {batch}: from its bytes to the promotion rule")
-            refused = _execute(instance, model, "intake", batch)
-            accepted += not refused
-            for stop in refused or _execute(instance, model, "promotion"):
+            stops = _execute(instance, model, "intake", batch)
+            accepted += not stops
+            undecided |= not stops
+            if undecided and index >= len(stale):
+                stops += _execute(instance, model, "promotion")
+                undecided = False
+            for stop in stops:
                 _say(str(stop))
                 (summary.failed if stop.raised else summary.refused).append(f"{batch}: {stop.stage}: {stop.reason}")
                 stopped.append(f"batch {batch}: {stop}")
@@ -104,6 +111,21 @@ def run_model(installation: Installation, name: str) -> int:
             summary.failed.append(f"drift_response: {stop.reason}")
     _print(installation, model, summary)
     return 1 if summary.failed else 0
+
+
+def _stale(installation: Installation, model: GuardedModel) -> set[str]:
+    """Return the batches that were accepted, and not decided on since the model's definition changed.
+
+    No training set is made before all of them are decided on again: they come first, and promotion waits for the last.
+    """
+    try:
+        known = history(installation.home, installation.trust, model.name, VALIDATED_DATASET)
+    except SecureMLError as error:
+        _say(f"batches are taken as they are named: {error}")  # each stage refuses it for itself
+        return set()
+    found = [evidence for evidence in known if evidence.inputs.get("policy") == installation.policy]
+    present = {item.inputs["batch"] for item in found if item.inputs["contract"] == model.contract_digest}
+    return {item.inputs["batch"] for item in found if item.decision == "accepted"} - present
 
 
 def _say(text: str) -> None:

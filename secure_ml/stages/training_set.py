@@ -34,7 +34,7 @@ def training_set(installation: Installation, model: GuardedModel) -> Evidence:
 
     Raises:
         RejectedError: No batch is accepted under this policy, the batch that gives the holdout is not among them, one
-            was validated under another contract, or evidence or bytes do not verify.
+            was validated under another version of the model's definition, or evidence or bytes do not verify.
     """
     home, trust = installation.home, installation.trust
     accepted, refused, tables, cause = _accepted(installation, model)
@@ -120,7 +120,7 @@ def _accepted(
         kept[evidence.inputs["batch"]] = evidence
     for batch in sorted(stale - accepted.keys() - refused.keys()):
         raise RejectedError(
-            f"{model.name}/training_set: batch {batch} was validated under another contract; "
+            f"{model.name}/training_set: batch {batch} was validated under another version of the model's definition; "
             f"materialize {model.name}/validated_dataset for it again"
         )
     if not accepted:

@@ -126,7 +126,7 @@ def test_no_stage_alone_goes_on_from_evidence_of_an_older_contract_or_code(stage
 
 def test_a_batch_must_be_validated_again_under_another_contract(place: Installation) -> None:
     edited = with_other_code()
-    with pytest.raises(RejectedError, match="cleveland was validated under another contract"):
+    with pytest.raises(RejectedError, match="cleveland was validated under another version of the model"):
         training_set(place, edited)
     run_to_release(place, edited, "cleveland")
     run_to_release(place, model, "cleveland")

@@ -99,6 +99,29 @@ def test_the_main_job_ends_with_why_the_last_batch_was_refused(tmp_path: Path) -
     assert "x: 60 of 60 rows" in last, last
 
 
+def test_after_a_change_of_the_definition_all_batches_are_validated_before_anything_is_trained(tmp_path: Path) -> None:
+    site = install(tmp_path)
+    environment = environment_with(site, environment_in(tmp_path))
+    inbox = tmp_path / "home" / "inbox" / "tiny"
+    inbox.mkdir(parents=True)
+    (inbox / "second.csv").write_text(rows(200, seed=2))
+    run_script(_BOTH, environment)
+    path = site / "my_package" / "tiny.py"
+    path.write_text(path.read_text().replace("random_state=seed", "random_state=seed, C=0.5"))
+    assert "validated under another version of the model's definition" in run_script(_FIRST, environment)["said"]
+    run = subprocess.run(
+        [sys.executable, "-m", "assets", "run", "tiny"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-3000:]
+    assert "tiny: release 1 serves model" in run.stdout
+    assert "refused by" not in run.stdout, run.stdout
+
+
 def test_a_dummy_classifier_fails_the_quality_gate_and_is_never_signed(tmp_path: Path) -> None:
     site = install(tmp_path)
     path = site / "my_package" / "tiny.py"
@@ -181,6 +204,19 @@ for stage in (trained_model, signed_model):
     except SecureMLError as error:
         said[stage.__name__] = str(error)
 print(json.dumps(said))
+"""
+_BOTH = """
+for batch in ("first", "second"):
+    dataset(place, model, batch)
+    validated_dataset(place, model, batch)
+print("{}")
+"""
+_FIRST = """
+validated_dataset(place, model, "first")
+try:
+    training_set(place, model)
+except SecureMLError as error:
+    print(json.dumps({"said": str(error)}))
 """
 _RELEASE = """
 dataset(place, model, "first")
