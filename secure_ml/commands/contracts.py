@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from secure_ml.commands.reading import add_reading, reading_of
 from secure_ml.commands.saying import ACCEPTED, REJECTED, AddCommand, counted, say
+from secure_ml.errors import MalformedError
 
 if TYPE_CHECKING:
     import ibis
@@ -92,6 +93,8 @@ def _validate(chosen: argparse.Namespace) -> int:
     _policy(chosen)  # a misspelt one is said before anything is read
     _import()
     name, report = _report(chosen)
+    if not report.rows:
+        raise MalformedError(f"{chosen.file.name}: no rows, expected at least one")
     blocking = sum(finding.tier == "block" for finding in report.findings)
     warnings = len(report.findings) - blocking
     verdict = "accepted" if report.accepted else "rejected"

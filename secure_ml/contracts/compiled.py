@@ -74,8 +74,12 @@ def run_rules(
     repeated = [(rule, repeated_rows(rule, one.piece, rows)) for one in passed for rule in one.unique]
     repeated = [(rule, found) for rule, found in repeated if found.count]
     # 4. What cannot be compiled.
+    untyped = {finding.column for finding in bound.shape if (finding.code, finding.tier) == ("wrong_type", "block")}
     fallbacks = [(one.piece, rule, why) for one in passed for rule, why in one.fallbacks]
-    judged: list[Judged] = [judge_check(piece, rule, rows, pandas=rules.pandas) for piece, rule, _ in fallbacks]
+    judged: list[Judged] = [
+        judge_check(piece, rule, rows, pandas=rules.pandas, typed=untyped.isdisjoint(_about(rule)))
+        for piece, rule, _ in fallbacks
+    ]
     judged += [judge_column(bound, rules, name, rows) for name in bound.whole]
     # 5. How rows failed, and which.
     ordered = part_of is None and has_order(bound)
@@ -106,13 +110,16 @@ def _reasons(one: Passed) -> list[tuple[str, Any]]:
     return [(f"{_where(item.rule)}{part.said}", part.fails) for item in blocking for part in item.parts]
 
 
+def _about(rule: Rule) -> set[str | None]:
+    return {rule.column, *(rule.parameters[side] for side in ("left", "right") if rule.kind == "columns_compare")}
+
+
 def _where(rule: Rule) -> str:
     return f"{rule.column}: " if rule.column is not None else ""
 
 
 def _finding(rule: Rule, said: str, failed: int, rows: int, first: tuple[int, ...] = ()) -> Finding:
-    verb = "are " if rule.kind == "type" else ""
-    sentence = f"{_where(rule)}{failed} of {rows} rows {verb}{said}"
+    sentence = f"{_where(rule)}{failed} of {rows} rows {said}"
     if rule.kind == "row_count_between":
         sentence = f"{rows} rows, expected {rule.parameters['low']} to {rule.parameters['high']}"
     return Finding(rule.column, rule.name, failed, rows, rule.tier, sentence, rule.code, "compiled", first)

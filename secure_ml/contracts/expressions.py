@@ -269,6 +269,25 @@ def _range(rule: Rule, cell: Cell) -> tuple[Any, Any]:
     return above, below
 
 
+def _form(dtype: pl.DataType) -> str:
+    """Say how text of a type is written, see `typing_text`."""
+    import polars as pl
+
+    if dtype.is_integer():
+        return f"whole numbers such as 1234 ({dtype})"
+    if isinstance(dtype, pl.Decimal):
+        return f"numbers such as 1234 with at most {dtype.scale} digits after a point"
+    if dtype.is_numeric():
+        return "numbers such as 1234.5"
+    if dtype == pl.Boolean:
+        return "true or false"
+    if dtype == pl.Date:
+        return "dates such as 2026-01-31"
+    if isinstance(dtype, pl.Datetime):
+        return f"times such as 2026-01-31T12:30:15{'' if dtype.time_zone is None else '+01:00'}"
+    return f"of type {type_name(dtype)}"
+
+
 def failing_parts(rule: Rule, cell: Cell) -> tuple[Part, ...]:
     """Return in which ways rows fail a rule of one column, said in plain words; no row is in two.
 
@@ -279,10 +298,11 @@ def failing_parts(rule: Rule, cell: Cell) -> tuple[Part, ...]:
     if rule.kind == "not_nullable":
         if cell.wrong is None and not cell.dtype.is_float():
             return (Part("null", cell.missing, cell.value.count()),)
-        return (Part("null", cell.missing | cell.value.isnan() if cell.wrong is None else cell.missing),)
+        if cell.wrong is None:
+            return (Part("null or NaN", cell.missing | cell.value.isnan()),)
+        return (Part("null", cell.missing),)
     if rule.kind == "type" and cell.wrong is not None:
-        kind = "numbers" if cell.dtype.is_numeric() else f"of type {type_name(cell.dtype)}"
-        return (Part(f"not {kind}", cell.wrong),)
+        return (Part(f"not {_form(cell.dtype)}", cell.wrong),)
     if rule.kind == "in_range" and rule.ignore_na:
         low, high = _range(rule, cell)
         return (Part(f"below {given['min_value']}", ~low), Part(f"above {given['max_value']}", low & ~high))

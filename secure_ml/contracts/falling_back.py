@@ -59,8 +59,16 @@ def _pinned() -> Iterator[None]:
         yield
 
 
-def judge_check(bound: Bound, rule: Rule, rows: int, *, pandas: bool) -> Judged:
-    """Run one check; a check that raises counts as failed by all rows."""
+def judge_check(bound: Bound, rule: Rule, rows: int, *, pandas: bool, typed: bool) -> Judged:
+    """Run one check; a check that raises counts as failed by all rows.
+
+    Args:
+        bound: The contract over the table.
+        rule: What is to be run.
+        rows: Of the table.
+        pandas: Whether the check was written for pandas.
+        typed: Whether nothing that blocks was said of its columns' types; else a check that raises adds nothing.
+    """
     from polars.exceptions import PanicException  # no `Exception`: what Polars says of a time that Python cannot hold
 
     alone = rule.column is not None and rule.check.groupby is None  # pandas: groups are made by other columns
@@ -71,7 +79,7 @@ def judge_check(bound: Bound, rule: Rule, rows: int, *, pandas: bool) -> Judged:
         with _pinned():
             passed = _run(rule, _changed(frame, bound), pandas=pandas)
     except (Exception, PanicException) as error:  # noqa: BLE001 - a user's own check may raise anything, as in pandera
-        return Judged((_not_run(rule.column, rule.name, rows, type(error).__name__),))
+        return Judged((_not_run(rule.column, rule.name, rows, type(error).__name__),) if typed else ())
     return _judged(rule, passed, rows)
 
 

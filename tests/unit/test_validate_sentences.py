@@ -156,3 +156,77 @@ def test_a_file_without_rows_is_unreadable_whatever_its_kind(
     code, _, error = run(capsys, *given)
     assert code == 2
     assert "good.csv: no rows, expected at least one" in error
+
+
+TYPES = """
+import pandera.polars as pa
+import polars as pl
+
+schema = pa.DataFrameSchema({
+    "whole": pa.Column(pl.UInt8),
+    "number": pa.Column(pl.Float64),
+    "price": pa.Column(pl.Decimal(10, 2)),
+    "paid": pa.Column(pl.Boolean),
+    "day": pa.Column(pl.Date),
+    "time": pa.Column(pl.Datetime("us")),
+    "zoned": pa.Column(pl.Datetime("us", "UTC")),
+})
+"""
+
+
+def test_a_cell_of_another_type_is_told_by_how_the_type_is_written(
+    given: tuple[str, str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(given[1]).write_text(TYPES)
+    good = (
+        "whole,number,price,paid,day,time,zoned\n3,1234.5,1.25,true,2026-01-31,2026-01-31T12:30:15,2026-01-31T12:30Z\n"
+    )
+    Path(given[2]).write_text(good)
+    assert run(capsys, *given)[0] == 0
+    Path(given[2]).write_text(good + "300,1e400,1.255,True,31.1.2026,12:30,2026-01-31T12:30\n")
+    assert sorted(line.removeprefix("block: ") for line in run(capsys, *given)[1].splitlines()) == [
+        f"{column}: 1 of 2 rows not {form} [wrong_type] first at row 2"
+        for column, form in (
+            ("day", "dates such as 2026-01-31"),
+            ("number", "numbers such as 1234.5"),
+            ("paid", "true or false"),
+            ("price", "numbers such as 1234 with at most 2 digits after a point"),
+            ("time", "times such as 2026-01-31T12:30:15"),
+            ("whole", "whole numbers such as 1234 (UInt8)"),
+            ("zoned", "times such as 2026-01-31T12:30:15+01:00"),
+        )
+    ]
+
+
+RULES = """
+import pandera.polars as pa
+import polars as pl
+from secure_ml.contracts.checks import columns_compare, mean_between
+
+schema = pa.DataFrameSchema({
+    "id": pa.Column(pl.Int64),
+    "amount": pa.Column(pl.Float64, [pa.Check.in_range(0, 629), mean_between(0, 9)]),
+}, checks=[columns_compare("id", "<", "amount")], metadata={"secure_ml": {"tier": "TIER"}})
+"""
+
+
+def test_rules_that_a_wrong_type_alone_breaks_are_not_said_to_be_wrong(
+    given: tuple[str, str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pl.DataFrame({"id": [1, 2], "amount": ["1.5", "2.5"]}).write_parquet(given[2])
+    Path(given[1]).write_text(RULES.replace("TIER", "block"))
+    code, out, _ = run(capsys, *given)
+    assert code == 1
+    assert [line for line in out.splitlines() if not line.startswith("not compiled: ")] == [
+        "block: amount: column is of type String, expected Float64 [wrong_type]"
+    ]
+    Path(given[1]).write_text(RULES.replace("TIER", "warn"))
+    code, out, _ = run(capsys, *given)
+    assert code == 1, "a type that only warns must not switch off what blocks"
+    assert "the rule could not be run" in out
+
+
+def test_nan_is_named_where_it_is_not_allowed(given: tuple[str, str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    pl.DataFrame({"id": [1, 2], "amount": [float("nan"), 7.0]}).write_parquet(given[2])
+    Path(given[1]).write_text(RULES.replace("TIER", "block"))
+    assert "block: amount: 1 of 2 rows null or NaN [missing_values] first at row 1\n" in run(capsys, *given)[1]
