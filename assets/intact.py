@@ -9,7 +9,7 @@ import dagster as dg
 from assets.keys import DATASET, VALIDATED_DATASET, asset_key
 from assets.showing import docs_index_link, make_docs
 from resources.installation import InstallationResource
-from secure_ml.lineage.quarantine_entries import DECISION_STAGE
+from secure_ml.lineage.quarantine_entries import DECISION_STAGE, WITHDRAWAL_STAGE
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.fetching import SEEN_STAGE
 from secure_ml.stages.validation import check_stage
@@ -31,9 +31,10 @@ def build(model: GuardedModel, stage: str) -> dg.AssetChecksDefinition:
         place = installation.open()
         documents, found = check_stage(place, model, stage)
         links: dict[str, Any] = {}
-        if stage == DATASET:  # what kept older manifests out, and no asset of its own
-            seen, forged = check_stage(place, model, SEEN_STAGE)
-            documents, found = documents + seen, found + forged
+        if stage == DATASET:  # what manifests were seen, and withdrew: no assets of their own
+            for further in (SEEN_STAGE, WITHDRAWAL_STAGE):
+                more, forged = check_stage(place, model, further)
+                documents, found = documents + more, found + forged
         if stage == VALIDATED_DATASET:  # what it rests on, and no asset: a person made it
             decisions, forged = check_stage(place, model, DECISION_STAGE)
             documents, found = documents + decisions, found + forged

@@ -43,6 +43,7 @@ def _status(chosen: argparse.Namespace) -> int:
     stages = (
         *(
             "dataset",
+            "source_withdrawal",
             "validated_dataset",
             "quarantine_decision",
             "training_set",

@@ -28,6 +28,7 @@ __all__ = [
     "REFUSAL",
     "REFUSING_STAGES",
     "ROWS_ASIDE",
+    "WITHDRAWAL_STAGE",
     "Entry",
     "Hold",
     "entries",
@@ -47,8 +48,10 @@ HELD = "held"
 ROWS_ASIDE = "rows_aside"
 """The input of a validation that names the digest of the rows that it kept aside."""
 
-REFUSING_STAGES = ("dataset", "validated_dataset", "drift_response")
-_ARRIVING_STAGES = ("dataset",)
+WITHDRAWAL_STAGE = "source_withdrawal"
+"""Evidence that a source's manifest no longer proves bytes that were taken in before; accepted: that it does again."""
+REFUSING_STAGES = ("dataset", WITHDRAWAL_STAGE, "validated_dataset", "drift_response")
+_ARRIVING_STAGES = ("dataset", WITHDRAWAL_STAGE)
 _MAX_ROWS_BYTES = 2 << 30
 
 

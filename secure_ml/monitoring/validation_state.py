@@ -17,7 +17,7 @@ from secure_ml.digests import Digest, Json, sha256
 from secure_ml.errors import MalformedError, RejectedError, SecureMLError
 from secure_ml.gates import Evidence, find
 from secure_ml.home import Home, read_file
-from secure_ml.lineage.quarantine_entries import DECISION_STAGE, HELD, ROWS_ASIDE, Entry, pair
+from secure_ml.lineage.quarantine_entries import DECISION_STAGE, HELD, ROWS_ASIDE, WITHDRAWAL_STAGE, Entry, pair
 from secure_ml.monitoring.drawings import Bar, Verdict
 from secure_ml.signing.keys import Trust
 
@@ -25,7 +25,7 @@ __all__ = ["TRAINING_SET", "Place", "State", "Trouble", "Validation", "count_of"
 
 PROFILE_FILE = "profile.json"
 TRAINING_SET = "training_set"
-_STAGES = ("dataset", "validated_dataset", TRAINING_SET)
+_STAGES = ("dataset", WITHDRAWAL_STAGE, "validated_dataset", TRAINING_SET)
 _TRAINING_ROWS = "training.parquet"
 
 
@@ -225,10 +225,17 @@ def gather(places: Sequence[Place], trust: Trust) -> State:
             validations += [
                 Validation(place.name, item, held.get(item.inputs.get(HELD, item.cause)))
                 for item in evidence
-                if item.stage != "dataset" or item.decision == "rejected"
+                if _is_shown(item, held.get(item.cause))
             ]
     validations.sort(key=lambda item: (item.evidence.made_at, item.place, item.evidence.cause))
     return State(tuple(place.name for place in places), tuple(validations), tuple(troubles))
+
+
+def _is_shown(evidence: Evidence, entry: Entry | None) -> bool:
+    """Leave out what was taken in without a refusal, and a withdrawal that was taken back: neither is a validation."""
+    if evidence.stage == WITHDRAWAL_STAGE:
+        return entry is not None and entry.state != "accepted"
+    return evidence.stage != "dataset" or evidence.decision == "rejected"
 
 
 def _verified(place: Place, trust: Trust, model: str, stage: str, troubles: list[Trouble]) -> list[Evidence]:

@@ -40,7 +40,10 @@ _STAGES = frozenset(
         *("inference_log", "drift_report", "drift_response", "quarantine_decision", "source_manifest"),
     }
 )
-_POLICY_NAMES = {"release_document": "release", "model": "signed_model", "source_manifest_seen": "dataset"}
+_POLICY_NAMES = {
+    **{"release_document": "release", "model": "signed_model"},
+    **{"source_manifest_seen": "dataset", "source_withdrawal": "dataset"},
+}
 
 
 def keyid_of(public_key: ec.EllipticCurvePublicKey) -> str:

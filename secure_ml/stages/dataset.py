@@ -20,6 +20,7 @@ from secure_ml.errors import MalformedError, RejectedError
 from secure_ml.gates import Evidence, find, history, latest, read_subjects, record, require
 from secure_ml.home import Home
 from secure_ml.installation import Installation
+from secure_ml.lineage.quarantine_entries import WITHDRAWAL_STAGE
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.fetching import SEEN_STAGE, Arrived, cause_of, fetch_batch, needs_manifest, newest_seen
 
@@ -85,15 +86,16 @@ def dataset(installation: Installation, model: GuardedModel, batch: str) -> Evid
     cause = dataset_cause(model, arrived)
     folder = dataset_folder(home, model.name, arrived.version)
     known = find(home, trust, model.name, "dataset", cause)
+    if arrived.unproven and find(home, trust, model.name, "dataset", cause_of(model, arrived, None)) is not None:
+        # The manifest may come back, so that what was accepted stands until a person discards it.
+        _withdraw(installation, model, arrived, refusal("signed_manifest", arrived.unproven, "provenance"), cause)
+        raise RejectedError(f"{model.name}/dataset of batch {batch}: rejected: {arrived.unproven}")
     if known is None:
         rows, refused = _look(model, arrived)
         found = (*_sent_again(arrived), *(refused.findings if refused else ()))
         files: dict[str, bytes] = {}
         if refused:
             _quarantine(home, model, arrived, cause, refused)
-            if find(home, trust, model.name, "dataset", cause_of(model, arrived, None)) is not None:
-                # These bytes were proven before. The manifest may come back, so no evidence speaks against them.
-                raise RejectedError(f"{model.name}/dataset of batch {batch}: rejected: {refused.findings[0].sentence}")
         else:
             file = BATCH_FILES[kind_of(arrived.content, batch)]
             home.write_folder(folder, {file: arrived.content})
@@ -128,6 +130,8 @@ def dataset(installation: Installation, model: GuardedModel, batch: str) -> Evid
         )
     require(known)
     read_subjects(known, folder)
+    if arrived.proof:
+        _take_back_withdrawal(installation, model, arrived)
     return known
 
 
@@ -215,6 +219,52 @@ def _remember_manifest(installation: Installation, model: GuardedModel, arrived:
         subjects={},
         inputs={"source": manifest.source, "manifest": manifest.digest, "issued": manifest.issued.isoformat()},
         facts={"files": len(manifest.files)},
+    )
+
+
+def _last_withdrawal(installation: Installation, model: GuardedModel, arrived: Arrived) -> Evidence | None:
+    found = history(installation.home, installation.trust, model.name, WITHDRAWAL_STAGE)
+    of = (arrived.batch, arrived.version)
+    return next((item for item in reversed(found) if (item.inputs["batch"], item.inputs["version"]) == of), None)
+
+
+def _withdraw(
+    installation: Installation, model: GuardedModel, arrived: Arrived, refused: Report, cause: Digest
+) -> None:
+    """Quarantine bytes that were taken in before and are not proven any more; once, until they are proven again."""
+    last = _last_withdrawal(installation, model, arrived)
+    if last is not None and last.decision == "rejected":
+        return
+    cause = digest_of({"withdrawn": cause, "after": last.document if last is not None else ""})
+    _quarantine(installation.home, model, arrived, cause, refused)
+    _record_withdrawal(installation, model, arrived, cause, refused)
+
+
+def _take_back_withdrawal(installation: Installation, model: GuardedModel, arrived: Arrived) -> None:
+    last = _last_withdrawal(installation, model, arrived)
+    if last is not None and last.decision == "rejected":
+        _record_withdrawal(installation, model, arrived, digest_of({"proven_again": last.document}), None)
+
+
+def _record_withdrawal(
+    installation: Installation, model: GuardedModel, arrived: Arrived, cause: Digest, refused: Report | None
+) -> None:
+    findings = refused.findings if refused is not None else ()
+    record(
+        installation.home,
+        installation.signer(),
+        installation.trust,
+        model=model.name,
+        stage=WITHDRAWAL_STAGE,
+        cause=cause,
+        reasons=[finding.sentence for finding in findings],
+        subjects={},
+        inputs={"batch": arrived.batch, "version": arrived.version, "origin": arrived.origin},
+        facts={
+            "bytes": len(arrived.content),
+            "source": arrived.place,
+            "findings": [asdict(finding) for finding in findings],
+        },
     )
 
 

@@ -194,6 +194,56 @@ def test_what_a_release_was_trained_on_is_discarded_by_who_says_so_alone(
     assert training_set(installation, guarded).cause != made.cause
 
 
+def test_a_batch_that_its_manifest_withdrew_waits_and_a_discard_keeps_it_out(
+    folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer, command: Command
+) -> None:
+    (folder / "second.csv").write_bytes(rows(60, seed=5).encode())
+    sign(folder, signer, "first", "second")
+    for batch in (FIRST, "sales.second"):
+        dataset(installation, guarded, batch)
+        validated_dataset(installation, guarded, batch)
+    sign(folder, signer, "first")
+    for _ in range(2):
+        with pytest.raises(RejectedError, match="its digest is not in the source's signed manifest"):
+            dataset(installation, guarded, "sales.second")
+    (entry,) = entries(installation.home, installation.trust, guarded.name)
+    identity = entry.refusal.cause[:12]
+    assert f"{identity}  open       tiny  sales.second" in command("quarantine", "list")[1]
+    assert "Blocked now (1)" in index(installation)
+    assert "source_withdrawal sales.second   rejected" in command("status", "tiny")[1]
+    both = training_set(installation, guarded)
+    assert set(both.facts["batches"]) == {FIRST, "sales.second"}, "what was accepted stands until a person decides"
+    assert command("quarantine", "discard", identity, "--why", "withdrawn")[0] == 1
+    assert command("quarantine", "discard", identity, "--why", "withdrawn", "--in-use")[0] == 0
+    made = training_set(installation, guarded)
+    assert set(made.facts["batches"]) == {FIRST}
+    assert made.facts["left_out"] == {"sales.second": [f"discarded since (quarantine {identity})"]}
+    sign(folder, signer, "first", "second")
+    dataset(installation, guarded, "sales.second")
+    with pytest.raises(RejectedError, match="discarded, never to go on"):
+        validated_dataset(installation, guarded, "sales.second")
+    assert "1 in quarantine, 0 undecided" in command("quarantine", "list")[2]
+
+
+def test_a_withdrawal_is_newer_than_the_acceptance_and_overtaken_when_the_manifest_is_back(
+    folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer, command: Command
+) -> None:
+    refuse(installation, guarded)
+    sign(folder, signer, "first")
+    take_in(installation, guarded)
+    manifest = (folder / MANIFEST_FILE).read_bytes()
+    for known in ([], ["accepted"]):
+        (folder / MANIFEST_FILE).unlink()
+        refuse(installation, guarded)
+        states = [entry.state for entry in entries(installation.home, installation.trust, guarded.name)]
+        assert states == ["accepted", *known, "open"]
+        assert "Blocked now (1)" in index(installation)
+        (folder / MANIFEST_FILE).write_bytes(manifest)
+        take_in(installation, guarded)
+        assert "0 undecided" in command("quarantine", "list")[2]
+        assert "Blocked now" not in index(installation)
+
+
 def test_bytes_that_are_refused_and_nowhere_used_are_discarded_as_they_are(
     folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer, command: Command
 ) -> None:
