@@ -50,7 +50,7 @@ _MEANINGS: dict[ReasonCode, str] = {
 
 
 def render_junit(report: Report, name: str) -> bytes:
-    """Render one test suite: a test case for the contract as a whole, and one for each finding.
+    """Render one test suite: a test case for the contract as a whole, one for each finding and each rule that passed.
 
     Args:
         report: What the contract found.
@@ -63,8 +63,11 @@ def render_junit(report: Report, name: str) -> bytes:
     said += f", {len(report.unjudged)} slices not judged" if report.unjudged else ""
     cases = [_case("contract", name, not report.accepted, said, "rejected")]
     cases += [
-        _case(_subject(finding), name, finding.tier == "block", finding.sentence, finding.code)
+        _case(_subject(finding.column, finding.rule), name, finding.tier == "block", finding.sentence, finding.code)
         for finding in report.findings
+    ]
+    cases += [
+        Tree.Element("testcase", {"name": _xml(_subject(*rule)), "classname": _xml(name)}) for rule in report.passed
     ]
     failures = sum(case.find("failure") is not None for case in cases)
     counts = {"tests": str(len(cases)), "failures": str(failures), "errors": "0"}
@@ -87,8 +90,8 @@ def _case(subject: str, name: str, failed: bool, sentence: str, kind: str) -> Tr
     return case
 
 
-def _subject(finding: Finding) -> str:
-    return f"{finding.column}: {finding.rule}" if finding.column is not None else finding.rule
+def _subject(column: str | None, rule: str) -> str:
+    return f"{column}: {rule}" if column is not None else rule
 
 
 def _xml(text: str) -> str:

@@ -102,7 +102,10 @@ def run_rules(
     )
     named = [Fallback(rule.column, rule.name, why) for _, rule, why in fallbacks]
     named += [Fallback(name, "all rules of the column", why) for name, why in bound.whole.items()]
-    return Report(rows, in_order(findings), None, rows_found, tuple(named)), bound
+    failed = {(finding.column, finding.rule) for finding in findings}
+    run = ((rule.column, rule.name) for rule in bound.rules if untyped.isdisjoint(_about(rule)))
+    satisfied = tuple(rule for rule in dict.fromkeys(run) if rule not in failed)
+    return Report(rows, in_order(findings), None, rows_found, tuple(named), passed=satisfied), bound
 
 
 def _reasons(one: Passed) -> list[tuple[str, Any]]:

@@ -111,6 +111,7 @@ class Report:
         failing_rows: At most 1,000 rows that broke a blocking rule: row number, reasons, cells as text.
         fallbacks: Rules that pandera ran, and why.
         unjudged: Slices that have too few rows.
+        passed: Column and name of each rule that the rows satisfy, without those about the table's shape.
     """
 
     rows: int
@@ -119,6 +120,7 @@ class Report:
     failing_rows: pl.DataFrame
     fallbacks: tuple[Fallback, ...] = ()
     unjudged: tuple[Unjudged, ...] = ()
+    passed: tuple[tuple[str | None, str], ...] = ()
 
     @property
     def accepted(self) -> bool:

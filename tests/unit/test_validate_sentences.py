@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from secure_ml.cli import main
+from tests.unit.test_build_reports import check_junit
 
 CONTRACT = """
 import pandera.polars as pa
@@ -230,3 +231,16 @@ def test_nan_is_named_where_it_is_not_allowed(given: tuple[str, str, str], capsy
     pl.DataFrame({"id": [1, 2], "amount": [float("nan"), 7.0]}).write_parquet(given[2])
     Path(given[1]).write_text(RULES.replace("TIER", "block"))
     assert "block: amount: 1 of 2 rows null or NaN [missing_values] first at row 1\n" in run(capsys, *given)[1]
+
+
+def test_junit_has_a_case_for_each_rule_whether_it_passed_or_not(
+    given: tuple[str, str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = {"id: not_nullable", "id: greater_than_or_equal_to(0)", "paid: not_nullable", "id: type(Int64)"}
+    for file, failed in ((GOOD, set()), (GOOD.replace("1", "-1"), {"contract", "id: greater_than_or_equal_to(0)"})):
+        Path(given[2]).write_text(file)
+        run(capsys, *given, "--junit", str(tmp_path / "report.xml"))
+        root = check_junit((tmp_path / "report.xml").read_bytes())
+        cases = {case.attrib["name"]: case.find("failure") is not None for case in root.iter("testcase")}
+        assert cases.keys() == {"contract", "paid: type(Boolean)", *rules}
+        assert {name for name, fails in cases.items() if fails} == failed
