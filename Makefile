@@ -34,7 +34,14 @@ setup: $(VENV)/installed
 $(VENV)/installed: requirements.lock pyproject.toml
 	@echo "installing what requirements.lock names into $(VENV); this takes some minutes, once"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@echo "1 of 2: fetching $$(grep -c '==' requirements.lock) packages"
+	@bash -o pipefail -c '$(BIN)/python -m pip install --progress-bar off --disable-pip-version-check \
+	    --no-deps --require-hashes -r requirements.lock | \
+	    while read -r said _; do case $$said in \
+	        Collecting|Processing) (( ++n % 20 )) || echo "  $$n packages";; \
+	        Installing) echo "  unpacking them";; \
+	    esac; done'
+	@echo "2 of 2: secure-ml itself"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 	touch $@
 

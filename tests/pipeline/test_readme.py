@@ -86,6 +86,38 @@ def test_another_verifier_of_the_standard_accepts_the_release(ready: dict[str, s
     assert call(line, ready).returncode != 0
 
 
+def test_the_git_hook_shown_lets_no_broken_batch_be_committed(tmp_path: Path) -> None:
+    (hook,) = re.findall(
+        r"```sh\n(#!/bin/sh\ngit diff.*?)```", (ROOT / "docs/contracts.md").read_text(), flags=re.DOTALL
+    )
+    command = tmp_path / ".venv" / "bin" / "secure-ml"
+    command.parent.mkdir(parents=True)
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m secure_ml.cli "$@"\n')
+    (tmp_path / "orders_contract.py").write_text(
+        "import pandera.polars as pa\nimport polars as pl\n"
+        'orders = pa.DataFrameSchema({"x": pa.Column(pl.Int64, pa.Check.le(10))}, name="orders")\n'
+    )
+    (tmp_path / "data").mkdir()
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b")
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(["git", *who, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    assert git("init", "--quiet").returncode == 0
+    path = tmp_path / ".git" / "hooks" / "pre-commit"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(hook)
+    for script in (command, path):
+        script.chmod(0o755)
+    for name, row, committed in (("good.csv", "3", True), ("bad name.csv", "99", False)):
+        (tmp_path / "data" / name).write_text(f"x\n{row}\n")
+        git("add", "data")
+        done = git("commit", "--quiet", "-m", name)
+        assert (done.returncode == 0) == committed, done.stderr
+    assert "1 of 1 rows above 10" in done.stdout + done.stderr
+
+
 def test_the_targets_shown_exist_and_links_lead_somewhere() -> None:
     text = README.read_text()
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
