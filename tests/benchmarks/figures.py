@@ -81,7 +81,7 @@ def render(outcome: Outcome) -> str:
     parts = [f"### {outcome.name}: {outcome.setting}"]
     if outcome.timings:
         rows = [
-            (item.name, f"{item.wall_s:.3f}", f"{item.cpu_s:.3f}", f"{item.peak_bytes / 2**20:.0f}", item.repetitions)
+            (item.name, f"{item.wall_s:.2f}", f"{item.cpu_s:.2f}", f"{item.peak_bytes / 1e6:.0f}", item.repetitions)
             for item in outcome.timings
         ]
         parts.append(_table(("work", "wall s", "CPU s", "peak MB", "runs"), rows))

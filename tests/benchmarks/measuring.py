@@ -145,4 +145,4 @@ def _last(samples: Sequence[Sample], error: Timing | str | None) -> str:
     if error is not None:
         return str(error)
     sample = samples[-1]
-    return f"{sample.wall_s:.2f} s wall, {sample.cpu_s:.2f} s CPU, {sample.peak_bytes / 2**20:.0f} MB"
+    return f"{sample.wall_s:.2f} s wall, {sample.cpu_s:.2f} s CPU, {sample.peak_bytes / 1e6:.0f} MB"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from secure_ml.contracts.queries import MEMORY
 from tests.benchmarks.measuring import measured
 
 WORK, FILE, *MORE = sys.argv[1:]
@@ -19,7 +20,7 @@ WORK, FILE, *MORE = sys.argv[1:]
 def _duckdb(query: str) -> Callable[[], Any]:
     import duckdb
 
-    connection = duckdb.connect(config={"memory_limit": "512MB", "autoinstall_known_extensions": "false"})
+    connection = duckdb.connect(config={"memory_limit": MEMORY, "autoinstall_known_extensions": "false"})
     return lambda: len(connection.sql(query.format(file=FILE)).fetchall())
 
 
