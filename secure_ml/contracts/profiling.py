@@ -181,17 +181,23 @@ def _units(batches: Iterable[pa.RecordBatch], unit: int) -> Iterator[pa.RecordBa
     """Cut batches anew, `unit` rows each but the last; where such rows have more than `_BYTES`, fewer."""
     import pyarrow as pa
 
-    left: pa.RecordBatch | None = None
+    waiting: list[pa.RecordBatch] = []
+    rows = 0
     for batch in batches:
-        whole = pa.concat_batches([left, batch]) if left is not None and left.num_rows else batch
-        for start in range(0, whole.num_rows - unit + 1, unit):
+        waiting.append(batch)
+        rows += batch.num_rows
+        if rows < unit:
+            continue
+        whole = pa.concat_batches(waiting) if len(waiting) > 1 else batch
+        for start in range(0, rows - unit + 1, unit):
             piece = whole.slice(start, unit)
             step = max(1, unit * _BYTES // max(piece.nbytes, _BYTES))
             for place in range(0, unit, step):
                 yield piece.slice(place, step)
-        left = whole.slice(whole.num_rows - whole.num_rows % unit)
-    if left is not None and left.num_rows:
-        yield left
+        done = rows - rows % unit
+        waiting, rows = ([whole.slice(done)], rows - done) if done < rows else ([], 0)
+    if rows:
+        yield pa.concat_batches(waiting)
 
 
 def _merged(a: Profile, b: Profile, size: Size) -> Profile:

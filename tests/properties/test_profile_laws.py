@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from secure_ml.contracts import comparing
 from secure_ml.contracts.column_scans import ColumnScan
 from secure_ml.contracts.comparing import bin_edges, compare_profiles
 from secure_ml.contracts.profile import ColumnProfile, Profile, parse, render
@@ -273,6 +274,22 @@ def test_distances_of_sketches_are_within_their_bounds_of_the_exact_ones(a: Any,
     }
     for measure, expected in exact.items():
         assert abs(found[measure].value - expected) <= found[measure].bound + 1e-9, measure
+
+
+unit = st.floats(0, 1)
+box = st.tuples(unit, unit).map(sorted)
+
+
+@settings(calm, max_examples=300)
+@given(st.lists(st.tuples(box, box, unit, unit), min_size=1, max_size=4))
+def test_no_shares_within_their_errors_give_a_distance_outside_its_interval(bins: list[Any]) -> None:
+    p, q = (np.array([item[place] for item in bins]).T for place in (0, 1))
+    inside = [
+        ends[0] + (ends[1] - ends[0]) * np.array([item[place] for item in bins]) for ends, place in ((p, 2), (q, 3))
+    ]
+    for term in (comparing._stability, comparing._jensen_shannon):
+        low, high = comparing._interval(term, (p[0], p[1]), (q[0], q[1]))
+        assert low - 1e-9 <= float(term(*inside).sum()) <= high + 1e-9
 
 
 @calm
