@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.expressions import Cell, Unportable, literal, type_name
-from secure_ml.contracts.findings import Finding, ReasonCode
+from secure_ml.contracts.findings import Finding, ReasonCode, prefix
 from secure_ml.contracts.rules import ContractColumn, Rule, Rules, Tier
 from secure_ml.contracts.text_files import MAX_NAME, separated_by
 from secure_ml.contracts.typing_text import typed
@@ -157,8 +157,7 @@ def personal_columns(rules: Rules, names: Iterable[str]) -> frozenset[str]:
 
 
 def _said(column: str | None, rule: str, code: ReasonCode, tier: Tier, sentence: str) -> Finding:
-    where = f"{column}: " if column is not None else ""
-    return Finding(column, rule, 0, 0, tier, f"{where}{sentence}", code, "compiled")
+    return Finding(column, rule, 0, 0, tier, f"{prefix(column)}{sentence}", code, "compiled")
 
 
 def _no_names(columns: Sequence[ContractColumn], names: list[str]) -> Finding:

@@ -5,7 +5,7 @@
    Text columns with few different values take a narrow pass of their own, see `few_values`.
 3. Uniqueness takes a pass for each rule of its own.
 4. What cannot be compiled is run by pandera on Polars, over the columns that it needs; the report says which and why.
-5. Only where a rule failed, a second scan says how, and fetches at most 1,000 failing rows.
+5. Only where a rule failed, a second scan says how and in which rows first, a third fetches at most 1,000 of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from secure_ml.contracts.binding import Bound, bind
 from secure_ml.contracts.failing import failing_rows, first_repeated, has_order
 from secure_ml.contracts.falling_back import Judged, judge_check, judge_column
-from secure_ml.contracts.findings import Fallback, Finding, Report, in_order
+from secure_ml.contracts.findings import Fallback, Finding, Report, in_order, prefix
 from secure_ml.contracts.loading import Contract
 from secure_ml.contracts.one_pass import Passed, run_pass
 from secure_ml.contracts.rules import Rule, Rules, compile_rules
@@ -110,19 +110,15 @@ def run_rules(
 
 def _reasons(one: Passed) -> list[tuple[str, Any]]:
     blocking = [item for item in one.failed if item.rule.tier == "block"]
-    return [(f"{_where(item.rule)}{part.said}", part.fails) for item in blocking for part in item.parts]
+    return [(f"{prefix(item.rule.column)}{part.said}", part.fails) for item in blocking for part in item.parts]
 
 
 def _about(rule: Rule) -> set[str | None]:
     return {rule.column, *(rule.parameters[side] for side in ("left", "right") if rule.kind == "columns_compare")}
 
 
-def _where(rule: Rule) -> str:
-    return f"{rule.column}: " if rule.column is not None else ""
-
-
 def _finding(rule: Rule, said: str, failed: int, rows: int, first: tuple[int, ...] = ()) -> Finding:
-    sentence = f"{_where(rule)}{failed} of {rows} rows {said}"
+    sentence = f"{prefix(rule.column)}{failed} of {rows} rows {said}"
     if rule.kind == "row_count_between":
         sentence = f"{rows} rows, expected {rule.parameters['low']} to {rule.parameters['high']}"
     return Finding(rule.column, rule.name, failed, rows, rule.tier, sentence, rule.code, "compiled", first)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.failing import MAX_FAILING_ROWS, MAX_FIRST_ROWS
-from secure_ml.contracts.findings import Finding, ReasonCode
+from secure_ml.contracts.findings import Finding, ReasonCode, prefix
 from secure_ml.contracts.queries import fetch_polars
 from secure_ml.contracts.rules import Rule, Rules
 
@@ -126,12 +126,8 @@ def _dtype(bound: Bound, name: str) -> pl.DataType:
 def _not_run(column: str | None, rule: str, rows: int, error: str) -> Finding:
     said = f"were not looked at: the rule could not be run ({error}); mend the contract"
     return Finding(
-        column, rule, rows, rows, "block", f"{_where(column)}{rows} of {rows} rows {said}", "check", "pandera"
+        column, rule, rows, rows, "block", f"{prefix(column)}{rows} of {rows} rows {said}", "check", "pandera"
     )
-
-
-def _where(column: str | None) -> str:
-    return f"{column}: " if column is not None else ""
 
 
 def _judged(rule: Rule, passed: pl.Series, rows: int) -> Judged:
@@ -140,12 +136,12 @@ def _judged(rule: Rule, passed: pl.Series, rows: int) -> Judged:
     said = rule.description or f"do not satisfy {rule.kind}"
     each = len(passed) == rows
     failed = int((~passed).sum()) if each else rows
-    sentence = f"{_where(rule.column)}{failed} of {rows} rows {said}"
+    sentence = f"{prefix(rule.column)}{failed} of {rows} rows {said}"
     places = (~passed).arg_true().head(MAX_FAILING_ROWS).to_list() if each else []
     first = tuple(place + 1 for place in places[:MAX_FIRST_ROWS])
     finding = Finding(rule.column, rule.name, failed, rows, rule.tier, sentence, rule.code, "pandera", first)
     listed = places if rule.tier == "block" else []
-    return Judged((finding,), ((f"{_where(rule.column)}{said}", listed),) if listed else ())
+    return Judged((finding,), ((f"{prefix(rule.column)}{said}", listed),) if listed else ())
 
 
 def judge_column(bound: Bound, rules: Rules, name: str, rows: int) -> Judged:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Fallback", "Finding", "ReasonCode", "Report", "Unjudged", "in_order", "refusal", "unreadable"]
+__all__ = ["Fallback", "Finding", "ReasonCode", "Report", "Unjudged", "in_order", "prefix", "refusal", "unreadable"]
 
 ReasonCode = Literal[
     "missing_column",
@@ -126,6 +126,11 @@ class Report:
     def accepted(self) -> bool:
         """Whether no blocking rule failed."""
         return all(finding.tier != "block" for finding in self.findings)
+
+
+def prefix(column: str | None) -> str:
+    """Return how a sentence about a column begins; empty for one about the whole table."""
+    return f"{column}: " if column is not None else ""
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.contracts.queries import fetch
+from secure_ml.contracts.queries import COLUMNS_AT_ONCE, fetch
 from secure_ml.contracts.tables import dtypes_of, is_text
 from secure_ml.contracts.typing_text import typed
 
@@ -24,7 +24,6 @@ __all__ = ["with_guessed_types"]
 
 _FRACTION = r"[.eE]"
 _IDENTIFIER = r"^[+\-]?(0[0-9]+|[0-9]{19,})\z"
-_AT_ONCE = 256  # columns: the cells of 2,048 rows of them stand in memory together
 _NUMBERS = ("integer", "number")
 
 
@@ -95,8 +94,8 @@ def _count(
     import ibis
 
     found: dict[str, dict[str, Any]] = {}
-    for start in range(0, len(names), _AT_ONCE):
-        some = [ibis.struct({"column": name, "cell": table[name]}) for name in names[start : start + _AT_ONCE]]
+    for start in range(0, len(names), COLUMNS_AT_ONCE):
+        some = [ibis.struct({"column": name, "cell": table[name]}) for name in names[start : start + COLUMNS_AT_ONCE]]
         pairs = table.select(pair=ibis.array(some).unnest())
         cells = pairs.select(column=pairs["pair"]["column"], cell=pairs["pair"]["cell"])
         text = cells["cell"]

@@ -28,7 +28,7 @@ from secure_ml.contracts.binding import personal_columns, resolve
 from secure_ml.contracts.expressions import count_where
 from secure_ml.contracts.findings import Finding, Report, in_order
 from secure_ml.contracts.personal_forms import MAX_CHARACTERS, PersonalKind, proved
-from secure_ml.contracts.queries import fetch
+from secure_ml.contracts.queries import COLUMNS_AT_ONCE, fetch
 from secure_ml.contracts.rules import CODE_OF_CHECK, Rules, Tier, compile_rules
 from secure_ml.contracts.tables import table_of
 from secure_ml.errors import PreconditionError
@@ -53,7 +53,6 @@ MAX_CANDIDATES = 5_000
 _EXACT = 2**53  # a float holds each whole number below this
 _LEAST = 10_000_000  # a number with fewer digits is nothing personal
 _MAX_ROWS = 100_000  # with candidates of one kind, from the beginning of the table
-_COLUMNS_AT_ONCE = 256
 
 # What is looked for first: in the common part of all engines, and never stricter than the proof.
 _CANDIDATES: dict[PersonalKind, str] = {
@@ -155,7 +154,7 @@ def _suspects(
     patterns = {kind: _pattern(kind, regions) for kind in get_args(PersonalKind)}
     any_kind = "|".join(patterns.values())
     given = iter(texts.items())
-    while part := list(islice(given, _COLUMNS_AT_ONCE)):
+    while part := list(islice(given, COLUMNS_AT_ONCE)):
         suspicious = {
             f"c{index}": count_where(text.re_search(_portable(any_kind))) for index, (_, text) in enumerate(part)
         }

@@ -16,6 +16,7 @@ from secure_ml.contracts.batches import fetch_batches
 from secure_ml.contracts.column_scans import ColumnScan
 from secure_ml.contracts.profile import Profile
 from secure_ml.contracts.profile_columns import KEPT, SCANNED, Size, bare, merge_columns, shrink
+from secure_ml.contracts.queries import COLUMNS_AT_ONCE
 from secure_ml.errors import PreconditionError
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ _BYTES = 1 << 26
 _UNIT = 1 << 11
 _UNIT_CELLS = 1 << 23
 _MAX_THREADS = 8
-_AT_ONCE = 256  # columns: what the engine holds for a query grows faster than they do
 
 
 def profile_table(table: ibis.Table, *, personal: Collection[str] = ()) -> Profile:
@@ -57,9 +57,9 @@ def profile_table(table: ibis.Table, *, personal: Collection[str] = ()) -> Profi
         from secure_ml.contracts.spark_profiles import profile_spark_table
 
         return without_values(profile_spark_table(table), personal)
-    parts = []
-    for start in range(0, max(1, len(table.columns)), _AT_ONCE):
-        some = table.select(table.columns[start : start + _AT_ONCE]) if len(table.columns) > _AT_ONCE else table
+    names, parts = table.columns, []
+    for start in range(0, max(1, len(names)), COLUMNS_AT_ONCE):
+        some = table.select(names[start : start + COLUMNS_AT_ONCE]) if len(names) > COLUMNS_AT_ONCE else table
         schema, batches = fetch_batches(some, _unit(len(some.columns)))
         parts.append(scan_batches(schema, batches, KEPT))
     return without_values(Profile(parts[0].rows, tuple(column for part in parts for column in part.columns)), personal)

@@ -17,9 +17,22 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-__all__ = ["LIMIT_S", "MEMORY", "Opened", "bounded_memory", "fetch", "fetch_array", "fetch_polars", "said", "where_of"]
+__all__ = [
+    "COLUMNS_AT_ONCE",
+    "LIMIT_S",
+    "MEMORY",
+    "Opened",
+    "bounded_memory",
+    "fetch",
+    "fetch_array",
+    "fetch_polars",
+    "said",
+    "where_of",
+]
 
 MEMORY = "600MB"
+COLUMNS_AT_ONCE = 256
+"""Columns that one query is about: what it holds, and the time to plan it, grow faster than its columns do."""
 LIMIT_S = 60.0
 _MAX_FRAME_BYTES = 2 << 30
 _MAX_NAMED = 5

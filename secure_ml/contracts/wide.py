@@ -10,11 +10,10 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from secure_ml.contracts.binding import Bound, computed
+from secure_ml.contracts.queries import COLUMNS_AT_ONCE
 from secure_ml.contracts.rules import Rule
 
-__all__ = ["MAX_AT_ONCE", "narrowed", "pieces"]
-
-MAX_AT_ONCE = 256
+__all__ = ["narrowed", "pieces"]
 
 
 def pieces(bound: Bound) -> Iterator[Bound]:
@@ -23,7 +22,7 @@ def pieces(bound: Bound) -> Iterator[Bound]:
     Yields:
         The whole where there are few columns, else some columns at a time; each rule is in one of them.
     """
-    if len(bound.cells) <= MAX_AT_ONCE:
+    if len(bound.cells) <= COLUMNS_AT_ONCE:
         yield bound
         return
     own: dict[str, list[Rule]] = {name: [] for name in bound.cells}
@@ -38,8 +37,8 @@ def pieces(bound: Bound) -> Iterator[Bound]:
             across |= dict.fromkeys(about)
         else:
             others.append(rule)
-    for start in range(0, len(own), MAX_AT_ONCE):
-        names = list(own)[start : start + MAX_AT_ONCE]
+    for start in range(0, len(own), COLUMNS_AT_ONCE):
+        names = list(own)[start : start + COLUMNS_AT_ONCE]
         yield narrowed(bound, names, [rule for name in names for rule in own[name]])
     if told:
         yield narrowed(bound, list(across) or list(own)[:1], told)

@@ -70,7 +70,7 @@ def test_some_columns_at_a_time_give_the_report_of_one_pass(
     whole = check_table(open_table(path), small_contract())
     assert len(whole.findings) > 9
     assert whole.failing_rows.height == 6
-    monkeypatch.setattr(wide, "MAX_AT_ONCE", at_once)
+    monkeypatch.setattr(wide, "COLUMNS_AT_ONCE", at_once)
     assert said(check_table(open_table(path), small_contract())) == said(whole)
 
 
@@ -130,6 +130,6 @@ def test_types_and_profile_are_the_same_for_some_columns_at_a_time(
         return dtypes, profile_table(table, personal=["said"])
 
     together = seen()
-    monkeypatch.setattr(guessing, "_AT_ONCE", 3)
-    monkeypatch.setattr(profiling, "_AT_ONCE", 3)
+    monkeypatch.setattr(guessing, "COLUMNS_AT_ONCE", 3)
+    monkeypatch.setattr(profiling, "COLUMNS_AT_ONCE", 3)
     assert seen() == together
