@@ -41,19 +41,6 @@ def take_in(installation: Installation, model: GuardedModel, batch: str) -> tupl
     return dataset(installation, model, batch), validated_dataset(installation, model, batch)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    path = tmp_path / "supplier"
-    path.mkdir()
-    (path / "january.csv").write_bytes(GOOD)
-    return path
-
-
-@pytest.fixture
-def guarded(folder: Path) -> GuardedModel:
-    return model_on(sources={"sales": LocalFolder(folder)})
-
-
 def sign(folder: Path, signer: Signer, issued: datetime | None = None) -> bytes:
     files = {path.name: sha256(path.read_bytes()) for path in folder.glob("*.csv")}
     manifest = sign_manifest("sales", files, signer, issued=issued)

@@ -35,19 +35,6 @@ def take_in(installation: Installation, model: GuardedModel, batch: str) -> Evid
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    path = tmp_path / "supplier"
-    path.mkdir()
-    (path / "january.csv").write_bytes(GOOD)
-    return path
-
-
-@pytest.fixture
-def guarded(folder: Path) -> GuardedModel:
-    return model_on(sources={"sales": LocalFolder(folder)})
-
-
-@pytest.fixture
 def foreign(tmp_path: Path) -> Signer:
     return Installation.from_environment(environment_in(tmp_path / "foreign")).signer()
 
