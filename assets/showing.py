@@ -17,7 +17,7 @@ from secure_ml.errors import SecureMLError, UnavailableError
 from secure_ml.gates import Evidence, EvidenceRejectedError
 from secure_ml.home import Home, read_file
 from secure_ml.installation import Installation
-from secure_ml.monitoring.validation_docs import page_of, write_own_docs
+from secure_ml.validation_docs import page_of, write_own_docs
 
 __all__ = [
     "GATE",

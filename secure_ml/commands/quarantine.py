@@ -134,9 +134,9 @@ def _decide(chosen: argparse.Namespace) -> int:
 
     from secure_ml.errors import PreconditionError
     from secure_ml.installation import Installation
-    from secure_ml.monitoring.validation_docs import write_own_docs
     from secure_ml.spec import find_model
     from secure_ml.stages.quarantine_decision import discard, release
+    from secure_ml.validation_docs import write_own_docs
 
     place = Installation.from_environment(os.environ)
     model = find_model(chosen.model)

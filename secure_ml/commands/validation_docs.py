@@ -36,8 +36,8 @@ def _validation_docs(chosen: argparse.Namespace) -> int:
     from secure_ml.errors import PreconditionError
     from secure_ml.home import Home
     from secure_ml.installation import Installation
-    from secure_ml.monitoring.validation_docs import OWN, docs_folder, write_docs, write_own_docs
-    from secure_ml.monitoring.validation_state import Place
+    from secure_ml.validation_docs import OWN, docs_folder, write_docs, write_own_docs
+    from secure_ml.validation_docs.state import Place
 
     place = Installation.for_verification(os.environ)
     places = [] if chosen.home else [Place(OWN, place.home)]

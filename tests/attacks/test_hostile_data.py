@@ -16,14 +16,14 @@ from secure_ml.errors import MalformedError, RejectedError
 from secure_ml.gates import Evidence, EvidenceRejectedError, history, record, trace
 from secure_ml.installation import Installation
 from secure_ml.lineage.quarantine_entries import entries
-from secure_ml.monitoring.validation_docs import docs_folder, page_of, write_own_docs
-from secure_ml.monitoring.validation_state import current
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.fetching import inbox_batches
 from secure_ml.stages.quarantine_decision import discard
 from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.validation_docs import docs_folder, page_of, write_own_docs
+from secure_ml.validation_docs.state import current
 from tests.guarded import guarded_model, put_batch
 from tests.pages import Page
 

@@ -20,8 +20,8 @@ from secure_ml.digests import digest_of, sha256
 from secure_ml.gates import record
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
-from secure_ml.monitoring.validation_docs import write_own_docs
-from secure_ml.monitoring.validation_state import Place, gather
+from secure_ml.validation_docs import write_own_docs
+from secure_ml.validation_docs.state import Place, gather
 from tests.support import environment_in
 
 

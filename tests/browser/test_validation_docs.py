@@ -14,9 +14,9 @@ from secure_ml.errors import RejectedError
 from secure_ml.gates import record
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
-from secure_ml.monitoring.validation_docs import docs_folder, write_own_docs
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.validation_docs import docs_folder, write_own_docs
 from tests.browser.seeing import keep, require_shown, shown, take_away
 from tests.pages import HOSTILE, hostile_evidence
 from tests.support import environment_in

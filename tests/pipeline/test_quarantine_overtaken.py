@@ -20,8 +20,6 @@ from secure_ml.errors import RejectedError
 from secure_ml.gates import history, latest
 from secure_ml.installation import Installation
 from secure_ml.lineage.quarantine_entries import DECISION_STAGE, entries
-from secure_ml.monitoring.validation_index import render_index
-from secure_ml.monitoring.validation_state import Place, gather
 from secure_ml.signing.keys import Signer
 from secure_ml.spec import GuardedModel, Split
 from secure_ml.stages.dataset import dataset
@@ -30,6 +28,8 @@ from secure_ml.stages.signed_model import signed_model
 from secure_ml.stages.trained_model import trained_model
 from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.validation_docs.index_page import render_index
+from secure_ml.validation_docs.state import Place, gather
 from tests.own_model import rows
 from tests.sources_support import BROKEN, GOOD, model_on
 

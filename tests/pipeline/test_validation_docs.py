@@ -19,12 +19,12 @@ from secure_ml.gates import record
 from secure_ml.home import Home
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model as heart_disease
-from secure_ml.monitoring.markup import element, page
-from secure_ml.monitoring.validation_docs import docs_folder, page_of, render_own_doc, write_docs, write_own_docs
-from secure_ml.monitoring.validation_state import Place
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.quarantine_decision import discard, release
 from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.validation_docs import docs_folder, page_of, render_own_doc, write_docs, write_own_docs
+from secure_ml.validation_docs.markup import element, page
+from secure_ml.validation_docs.state import Place
 from tests.guarded import guarded_model, put_batch
 from tests.pages import HOSTILE, Page, hostile_evidence, require_harmless
 from tests.support import environment_in

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from secure_ml.digests import digest_of
 from secure_ml.gates import Evidence
-from secure_ml.monitoring.validation_index import render_index
-from secure_ml.monitoring.validation_state import State, Validation
+from secure_ml.validation_docs.index_page import render_index
+from secure_ml.validation_docs.state import State, Validation
 
 
 def validation(number: int, *, blocked: bool) -> Validation:

@@ -18,8 +18,8 @@ from secure_ml.errors import MalformedError, RejectedError, SecureMLError
 from secure_ml.gates import Evidence, find
 from secure_ml.home import Home, read_file
 from secure_ml.lineage.quarantine_entries import DECISION_STAGE, HELD, ROWS_ASIDE, WITHDRAWAL_STAGE, Entry, pair
-from secure_ml.monitoring.drawings import Bar, Verdict
 from secure_ml.signing.keys import Trust
+from secure_ml.validation_docs.charts import Bar, Verdict
 
 __all__ = ["TRAINING_SET", "Place", "State", "Trouble", "Validation", "count_of", "current", "gather", "profile_of"]
 

@@ -16,10 +16,10 @@ from secure_ml.errors import PreconditionError, SecureMLError, UnavailableError
 from secure_ml.gates import Evidence
 from secure_ml.home import Home, write_derived
 from secure_ml.installation import Installation
-from secure_ml.monitoring.validation_index import render_index
-from secure_ml.monitoring.validation_page import render_validation
-from secure_ml.monitoring.validation_state import Place, State, Validation, gather, profile_of
 from secure_ml.signing.keys import Trust
+from secure_ml.validation_docs.index_page import render_index
+from secure_ml.validation_docs.state import Place, State, Validation, gather, profile_of
+from secure_ml.validation_docs.validation_page import render_validation
 
 __all__ = ["OWN", "docs_folder", "page_of", "render_own_doc", "write_docs", "write_own_docs"]
 

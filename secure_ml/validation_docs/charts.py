@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
-from secure_ml.monitoring.markup import Markup, element
+from secure_ml.validation_docs.markup import Markup, element
 
 __all__ = ["Bar", "Verdict", "draw_histogram", "draw_small_trend", "draw_trend", "draw_values", "figure", "share"]
 

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from secure_ml.monitoring.drawings import draw_trend
-from secure_ml.monitoring.markup import Markup, element, page
-from secure_ml.monitoring.validation_page import badge
-from secure_ml.monitoring.validation_state import TRAINING_SET, State, Validation, current
+from secure_ml.validation_docs.charts import draw_trend
+from secure_ml.validation_docs.markup import Markup, element, page
+from secure_ml.validation_docs.state import TRAINING_SET, State, Validation, current
+from secure_ml.validation_docs.validation_page import badge
 
 __all__ = ["render_index"]
 

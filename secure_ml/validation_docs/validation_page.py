@@ -7,9 +7,17 @@ from typing import Any, Final
 
 from secure_ml.contracts.profile import ColumnProfile, Profile, Value
 from secure_ml.digests import Json
-from secure_ml.monitoring.drawings import Bar, draw_histogram, draw_small_trend, draw_trend, draw_values, figure, share
-from secure_ml.monitoring.markup import Markup, element, page
-from secure_ml.monitoring.validation_state import TRAINING_SET, State, Validation, count_of
+from secure_ml.validation_docs.charts import (
+    Bar,
+    draw_histogram,
+    draw_small_trend,
+    draw_trend,
+    draw_values,
+    figure,
+    share,
+)
+from secure_ml.validation_docs.markup import Markup, element, page
+from secure_ml.validation_docs.state import TRAINING_SET, State, Validation, count_of
 
 __all__ = ["badge", "render_validation"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from secure_ml.monitoring.drawings import Bar, draw_trend, draw_values, figure, share
+from secure_ml.validation_docs.charts import Bar, draw_trend, draw_values, figure, share
 
 
 @pytest.mark.parametrize(
