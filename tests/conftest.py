@@ -9,7 +9,7 @@ import pytest
 from secure_ml.home import Home
 from secure_ml.installation import Installation
 from secure_ml.signing.keys import Signer, Trust
-from tests.support import build_home, copy_home
+from tests.installed_home import build_home, copy_home
 
 
 @pytest.fixture

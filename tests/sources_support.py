@@ -20,7 +20,7 @@ from secure_ml.spec import Batches, GuardedModel, Quality, Split
 from secure_ml.stages.arrival import source_arrivals, source_changes
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.validated_dataset import validated_dataset
-from tests.own_model import rows
+from tests.readme_model import rows
 
 COLUMNS = ("x", "y", "target")
 GOOD = rows(60, seed=3).encode()

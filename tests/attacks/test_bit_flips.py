@@ -25,7 +25,7 @@ from secure_ml.stages.trained_model import trained_model
 from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
 from secure_ml.stages.validation import check_stage
-from tests.support import environment_in, flip, run_to_release, serving, start_service
+from tests.installed_home import environment_in, flip, run_to_release, serving, start_service
 
 STAGES = (
     "dataset",
@@ -107,8 +107,8 @@ def test_the_service_does_not_start_on_one_changed_byte(name: str, ready: dict[s
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.sig", "000001.json"])
 def test_the_service_stops_serving_after_one_changed_byte_and_names_the_file(name: str, ready: dict[str, str]) -> None:
-    from tests.support import PATIENT
-    from tests.waiting import until
+    from tests.installed_home import PATIENT
+    from tests.wait import until
 
     path = released_file(ready, name)
     with serving(ready) as service:

@@ -30,7 +30,7 @@ from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.signing.envelope import sign_statement, verify_statement
 from secure_ml.signing.keys import Signer
-from tests.support import environment_in, flip
+from tests.installed_home import environment_in, flip
 
 UPSTREAM = {
     VALIDATED_DATASET: DATASET,

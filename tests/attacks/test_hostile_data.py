@@ -24,8 +24,8 @@ from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
 from secure_ml.validation_docs import docs_folder, page_of, write_own_docs
 from secure_ml.validation_docs.state import current
-from tests.guarded import guarded_model, put_batch
 from tests.pages import Page
+from tests.sample_model import guarded_model, put_batch
 
 ROWS = [(1.5, 2.5, 1), (2, 0.5, 0), (3.25, -1, 1), (4, 0, 0)]
 

@@ -34,8 +34,8 @@ from secure_ml.stages.signed_model import signed_model
 from secure_ml.stages.trained_model import trained_model
 from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
-from tests.support import PATIENT, environment_in, flip, run_to_release, serving
-from tests.waiting import until
+from tests.installed_home import PATIENT, environment_in, flip, run_to_release, serving
+from tests.wait import until
 
 ROOT = Path(__file__).parents[2]
 LINES = model.batches.files["cleveland"].read_text().splitlines()

@@ -36,7 +36,7 @@ from secure_ml.serving.metrics import Metrics
 from secure_ml.serving.model import load_released
 from secure_ml.serving.protocol import Asked
 from secure_ml.stages.inference_log import inference_log, sealed_segments, segment_folder
-from tests.support import PATIENT
+from tests.installed_home import PATIENT
 
 
 @pytest.fixture

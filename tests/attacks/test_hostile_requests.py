@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support import PATIENT, Service, copy_home, serving
-from tests.waiting import until
+from tests.installed_home import PATIENT, Service, copy_home, serving
+from tests.wait import until
 
 BODY = json.dumps(PATIENT).encode()
 

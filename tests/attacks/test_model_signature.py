@@ -18,7 +18,7 @@ from secure_ml.errors import RejectedError, SecureMLError
 from secure_ml.installation import Installation
 from secure_ml.signing.keys import Signer, Trust
 from secure_ml.signing.model_signature import sign_model, verify_model
-from tests.support import environment_in
+from tests.installed_home import environment_in
 
 FILES = {"model.json": b"{}", "model.onnx": b"weights", "model.skops": b"more"}
 Change = Callable[[dict[str, Any]], None]

@@ -23,7 +23,7 @@ from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
 from secure_ml.stages.validation import check_stage
 from tests.attacks.test_gates import documents, launch
-from tests.support import copy_home, environment_in, run_to_release
+from tests.installed_home import copy_home, environment_in, run_to_release
 
 BROKEN_RULE = "chol: 30 of 303 rows below 50"
 

@@ -26,8 +26,8 @@ from secure_ml.stages.signed_model import signed_model
 from secure_ml.stages.trained_model import trained_model
 from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import examine, validated_dataset
-from tests.guarded import guarded_model, load, put_batch
-from tests.support import environment_in
+from tests.installed_home import environment_in
+from tests.sample_model import guarded_model, load, put_batch
 
 ROWS = [(1.5, 2.5, 1), (20, 0.5, 0), (3.25, -1, 1), (4, 0, 0)]
 WHY = "the sensor was replaced, it measures up to 30"

@@ -22,7 +22,7 @@ from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.validation_docs import write_own_docs
 from secure_ml.validation_docs.state import Place, gather
-from tests.support import environment_in
+from tests.installed_home import environment_in
 
 
 def fill(installation: Installation, batches: int) -> None:

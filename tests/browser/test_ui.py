@@ -19,9 +19,9 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-from tests.browser.seeing import keep, require_shown, take_away
-from tests.support import environment_in
-from tests.waiting import until
+from tests.browser.browser_helpers import keep, require_shown, take_away
+from tests.installed_home import environment_in
+from tests.wait import until
 
 ROOT = Path(__file__).parents[2]
 FINDING = "chol: 123 of 123 rows below 50"

@@ -17,9 +17,9 @@ from secure_ml.models.heart_disease import model
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.validated_dataset import validated_dataset
 from secure_ml.validation_docs import docs_folder, write_own_docs
-from tests.browser.seeing import keep, require_shown, shown, take_away
+from tests.browser.browser_helpers import keep, require_shown, shown, take_away
+from tests.installed_home import environment_in
 from tests.pages import HOSTILE, hostile_evidence
-from tests.support import environment_in
 
 FINDING = "chol: 123 of 123 rows below 50"
 CONTRASTS = """

@@ -15,7 +15,7 @@ import pandera.polars as pa
 import polars as pl
 
 from secure_ml.contracts.checks import columns_compare, mean_between, null_fraction_at_most, row_count_between
-from tests.verdicts import WHOLE, Verdict
+from tests.pandera_oracle import WHOLE, Verdict
 
 __all__ = ["CASES", "Case"]
 

@@ -19,7 +19,7 @@ from secure_ml.contracts.profile import render
 from secure_ml.contracts.profiling import profile_table
 from tests.conformance.cases import CASES
 from tests.conformance.profiled import frame_to_profile
-from tests.verdicts import of_findings
+from tests.pandera_oracle import of_findings
 
 SETTINGS = {
     "spark.driver.bindAddress": "127.0.0.1",

@@ -28,7 +28,7 @@ from secure_ml.spec import GuardedModel
 from tests.conformance.cases import CASES, Case
 from tests.conformance.profiled import frame_to_profile
 from tests.environments import interpreter
-from tests.verdicts import by_pandera, of_findings
+from tests.pandera_oracle import by_pandera, of_findings
 
 ROOT = Path(__file__).parents[2]
 LOCK = Path(__file__).with_name("spark.lock")

@@ -27,11 +27,11 @@ from secure_ml.stages.training_set import TRAINING_FILE, training_set
 from secure_ml.stages.validated_dataset import TABLE_FILE, validated_dataset
 from secure_ml.stages.validation import check_stage
 from secure_ml.stages.versions import compare
-from tests.guarded import guarded_model
-from tests.own_model import environment_with, install, rows
+from tests.installed_home import environment_in, flip, serving
 from tests.pipeline.test_own_model import run_script
+from tests.readme_model import environment_with, install, rows
+from tests.sample_model import guarded_model
 from tests.sources_support import GOOD, model_on
-from tests.support import environment_in, flip, serving
 
 KINDS = {".csv": "CSV", ".parquet": "Parquet", ".arrow": "Arrow", ".jsonl": "JSON lines"}
 FRAME = pl.read_csv(GOOD)

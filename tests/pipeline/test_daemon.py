@@ -25,8 +25,8 @@ from secure_ml.models.heart_disease import model
 from secure_ml.releases import current_release
 from secure_ml.stages.drift_report import drift_report
 from secure_ml.stages.inference_log import inference_log
-from tests.support import flip, serving
-from tests.waiting import until
+from tests.installed_home import flip, serving
+from tests.wait import until
 
 ROOT = Path(__file__).parents[2]
 

@@ -18,7 +18,7 @@ STAGES = (
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_that_is_killed_while_it_writes_leaves_nothing_half(stage: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.pipeline.nursery", stage, str(tmp_path)], capture_output=True, text=True
+        [sys.executable, "-m", "tests.pipeline.kill_stages", stage, str(tmp_path)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])

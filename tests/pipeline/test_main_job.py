@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import environment_in
-from tests.waiting import until
+from tests.installed_home import environment_in
+from tests.wait import until
 
 ROOT = Path(__file__).parents[2]
 RUN = [sys.executable, "-m", "assets", "run", "heart_disease"]

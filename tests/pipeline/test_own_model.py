@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.own_model import environment_with, install, rows
-from tests.support import environment_in, serving
+from tests.installed_home import environment_in, serving
+from tests.readme_model import environment_with, install, rows
 
 ROOT = Path(__file__).parents[2]
 

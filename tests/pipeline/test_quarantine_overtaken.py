@@ -30,7 +30,7 @@ from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
 from secure_ml.validation_docs.index_page import render_index
 from secure_ml.validation_docs.state import Place, gather
-from tests.own_model import rows
+from tests.readme_model import rows
 from tests.sources_support import BROKEN, GOOD, model_on
 
 FIRST = "sales.first"

@@ -14,8 +14,8 @@ import pytest
 
 from assets.__main__ import prepare_dagster
 from secure_ml.installation import Installation
-from tests.own_model import README
-from tests.support import serving
+from tests.installed_home import serving
+from tests.readme_model import README
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = [text for kind, text in re.findall(r"```(\w*)\n(.*?)```", README.read_text(), flags=re.DOTALL) if not kind]

@@ -23,8 +23,8 @@ from secure_ml.models.heart_disease import model
 from secure_ml.releases import current_release, publish_release
 from secure_ml.stages.inference_log import inference_log, sealed_segments
 from secure_ml.stages.release import release
-from tests.support import PATIENT, Service, run_to_release, serving, start_service
-from tests.waiting import until
+from tests.installed_home import PATIENT, Service, run_to_release, serving, start_service
+from tests.wait import until
 
 ROW = [float(PATIENT[name]) for name in model.features]
 
@@ -124,7 +124,7 @@ HOSTILE: dict[str, bytes] = {
 
 @pytest.fixture(scope="module")
 def service(built: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> object:
-    from tests.support import copy_home
+    from tests.installed_home import copy_home
 
     with serving(copy_home(built, tmp_path_factory.mktemp("hostile"))) as running:
         yield running

@@ -26,12 +26,12 @@ from secure_ml.stages.dataset import dataset
 from secure_ml.stages.fetching import SEEN_STAGE
 from secure_ml.stages.validated_dataset import validated_dataset
 from secure_ml.stages.validation import check_stage
-from tests.own_model import environment_with, install, rows
+from tests.installed_home import environment_in
 from tests.pipeline.test_daemon import daemon
 from tests.pipeline.test_own_model import run_script
+from tests.readme_model import environment_with, install, rows
 from tests.sources_support import GOOD, POISON, follow_changes, model_on, parquet
-from tests.support import environment_in
-from tests.waiting import until
+from tests.wait import until
 
 LATER = rows(80, seed=5).encode()
 FIRST = datetime.now(UTC) - timedelta(days=3)

@@ -20,9 +20,9 @@ from secure_ml.installation import Installation
 from secure_ml.signing.keys import Signer
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.validated_dataset import validated_dataset
-from tests.own_model import rows
+from tests.installed_home import flip
+from tests.readme_model import rows
 from tests.sources_support import GOOD, POISON, follow_changes, model_on, parquet
-from tests.support import flip
 
 MARCH = rows(60, seed=4).encode()
 

@@ -25,8 +25,8 @@ from secure_ml.stages.dataset import dataset
 from secure_ml.stages.fetching import batch_names
 from secure_ml.stages.validated_dataset import validated_dataset
 from sensors.watching import definitions_of
+from tests.installed_home import environment_in, flip
 from tests.sources_support import GOOD, POISON, model_on
-from tests.support import environment_in, flip
 
 
 def take_in(installation: Installation, model: GuardedModel, batch: str) -> Evidence:

@@ -25,9 +25,9 @@ from secure_ml.stages.validated_dataset import validated_dataset
 from secure_ml.validation_docs import docs_folder, page_of, render_own_doc, write_docs, write_own_docs
 from secure_ml.validation_docs.markup import element, page
 from secure_ml.validation_docs.state import Place
-from tests.guarded import guarded_model, put_batch
+from tests.installed_home import environment_in
 from tests.pages import HOSTILE, Page, hostile_evidence, require_harmless
-from tests.support import environment_in
+from tests.sample_model import guarded_model, put_batch
 
 
 def judge(installation: Installation, batch: str, rows: list[tuple[object, object, object]], **changes: object) -> None:

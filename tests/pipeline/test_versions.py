@@ -25,7 +25,7 @@ from secure_ml.stages.dataset import dataset, dataset_folder
 from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
 from secure_ml.stages.versions import find_version, list_versions
-from tests.support import flip
+from tests.installed_home import flip
 
 GOOD = model.batches.files["cleveland"].read_bytes()
 
@@ -251,7 +251,7 @@ def test_what_was_refused_or_is_not_there_is_not_checked_out(
 def test_evidence_of_a_foreign_key_is_not_listed(
     installation: Installation, environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tests.support import environment_in
+    from tests.installed_home import environment_in
 
     foreign = {**environment_in(tmp_path / "foreign"), "SECURE_ML_HOME": environment["SECURE_ML_HOME"]}
     dataset(Installation.from_environment(foreign), model, "cleveland")

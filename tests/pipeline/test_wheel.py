@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support import PATIENT, Service
+from tests.installed_home import PATIENT, Service
 
 ROOT = Path(__file__).parents[2]
 

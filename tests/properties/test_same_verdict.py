@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, event, given, settings
 
 from secure_ml.contracts.compiled import check_table
 from secure_ml.contracts.tables import open_table
-from tests.properties.drawing import contracts_and_frames
-from tests.verdicts import by_pandera, of_findings
+from tests.pandera_oracle import by_pandera, of_findings
+from tests.properties.strategies import contracts_and_frames
 
 EXAMPLES = int(os.environ.get("SAME_VERDICT_EXAMPLES", "60"))
 

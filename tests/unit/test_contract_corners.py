@@ -19,7 +19,7 @@ from secure_ml.contracts import checks as ready
 from secure_ml.contracts.compiled import check_table
 from secure_ml.contracts.tables import open_table, table_of
 from secure_ml.errors import MalformedError, PreconditionError
-from tests.verdicts import by_pandera, of_findings
+from tests.pandera_oracle import by_pandera, of_findings
 
 INT = pl.Int64
 STRICT_ORDER = ready.columns_compare("a", "<", "b")

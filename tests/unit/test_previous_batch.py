@@ -15,7 +15,7 @@ from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset, dataset_folder
 from secure_ml.stages.quarantine_decision import discard
 from secure_ml.stages.validated_dataset import PROFILE_FILE, validated_dataset
-from tests.guarded import guarded_model, put_batch
+from tests.sample_model import guarded_model, put_batch
 
 
 @pytest.fixture

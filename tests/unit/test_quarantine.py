@@ -22,7 +22,7 @@ from secure_ml.stages.dataset import dataset, dataset_folder
 from secure_ml.stages.quarantine_decision import discard, release
 from secure_ml.stages.validated_dataset import TABLE_FILE, validated_dataset
 from secure_ml.stages.validation import check_stage
-from tests.guarded import guarded_model, load, put_batch
+from tests.sample_model import guarded_model, load, put_batch
 
 ROWS = [(1.5, 2.5, 1), (77.125, 0.5, 0), (3.25, -1, 1), (4, 0, 0), (15, 0, 1)]
 WHY = "the sensor was replaced, it measures up to 100"

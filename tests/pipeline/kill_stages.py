@@ -40,7 +40,7 @@ from secure_ml.stages.signed_model import signed_model
 from secure_ml.stages.trained_model import trained_model
 from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
-from tests.support import PATIENT, copy_home, environment_in
+from tests.installed_home import PATIENT, copy_home, environment_in
 
 TIMES = 20
 RECORDS = 50

@@ -8,7 +8,7 @@ from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 
-from tests.waiting import until
+from tests.wait import until
 
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 
