@@ -83,7 +83,7 @@ def _import() -> None:
     try:
         import ibis.backends.duckdb  # noqa: F401 - imported here so that it costs less
 
-        import secure_ml.contracts.compiled  # noqa: F401
+        import secure_ml.contracts.checking  # noqa: F401
     finally:
         gc.freeze()
         gc.enable()
@@ -174,7 +174,7 @@ def _report(chosen: argparse.Namespace) -> tuple[str, Report]:
 
 
 def _of_file(chosen: argparse.Namespace) -> tuple[str, Report]:
-    from secure_ml.contracts.compiled import check_table
+    from secure_ml.contracts.checking import check_table
     from secure_ml.contracts.loading import load_contract
     from secure_ml.contracts.policy import table_under_policy
     from secure_ml.contracts.tables import open_table
@@ -183,7 +183,7 @@ def _of_file(chosen: argparse.Namespace) -> tuple[str, Report]:
     reading = reading_of(chosen)
     table = open_table(chosen.file, **reading)
     if chosen.previous or chosen.training or chosen.slice:
-        from secure_ml.contracts.anomalies import find_anomalies
+        from secure_ml.contracts.checking import find_anomalies
 
         beside = _references(chosen, contract, reading)
         report = find_anomalies(table, contract, environment=chosen.environment, slices=chosen.slice, **beside)

@@ -38,12 +38,13 @@ def add(command: AddCommand) -> None:
 def _profile(chosen: argparse.Namespace) -> int:
     from secure_ml.contracts.guessing import with_guessed_types
     from secure_ml.contracts.profile import render
-    from secure_ml.contracts.profiling import profile_table, without_values
+    from secure_ml.contracts.profile_columns import without_values
+    from secure_ml.contracts.profiling import profile_table
     from secure_ml.contracts.tables import open_table
 
     table = open_table(chosen.file, **reading_of(chosen))
     if chosen.contract:
-        from secure_ml.contracts.anomalies import profile_as_declared
+        from secure_ml.contracts.declared_profiles import profile_as_declared
         from secure_ml.contracts.loading import load_contract
 
         profile = without_values(profile_as_declared(table, load_contract(chosen.contract)), chosen.personal)

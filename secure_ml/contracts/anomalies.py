@@ -15,58 +15,24 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from secure_ml.contracts.binding import Bound, bind
+from secure_ml.contracts.binding import Bound
 from secure_ml.contracts.comparing import Distance, Measure, compare_profiles
-from secure_ml.contracts.compiled import run_rules
+from secure_ml.contracts.declared_profiles import profile_as_declared, profile_columns
 from secure_ml.contracts.findings import Finding, Report, in_order
 from secure_ml.contracts.profile import Profile, parse
-from secure_ml.contracts.profiling import profile_table
 from secure_ml.contracts.rules import Rules, compile_rules
-from secure_ml.contracts.slicing import Slice, with_slices
-from secure_ml.contracts.tables import dtypes_of, is_text, open_table
+from secure_ml.contracts.tables import open_table
 from secure_ml.home import read_file
 
-if TYPE_CHECKING:
-    import ibis
-
-__all__ = ["find_anomalies", "load_reference", "needs_previous", "profile_as_declared", "with_comparisons"]
+__all__ = ["load_reference", "needs_previous", "with_comparisons"]
 
 Comparator: TypeAlias = Literal["drift", "skew"]
 
 _MAX_PROFILE_BYTES = 64 << 20
 _REFERENCES: dict[Comparator, str] = {"drift": "the previous batch", "skew": "the training data"}
 _MEASURES = {"l_infinity": "L-infinity distance", "jensen_shannon": "Jensen-Shannon divergence"}
-
-
-def find_anomalies(
-    table: ibis.Table,
-    contract: Any,
-    *,
-    environment: str | None = None,
-    previous: Profile | None = None,
-    training: Profile | None = None,
-    slices: Sequence[str | Slice] = (),
-) -> Report:
-    """Hold a table against a contract, against other data, and slice by slice; bad data gives findings.
-
-    Args:
-        table: From `open_table`, or of any ibis engine.
-        contract: A `Contract`, or a pandera schema.
-        environment: Where the table comes from, such as `training` or `serving`.
-        previous: What drift is measured from.
-        training: What skew is measured from.
-        slices: Beside those that the contract names, see `with_slices`.
-
-    Raises:
-        MalformedError: The file behind the table cannot be read to its end.
-        PreconditionError: The contract is wrong, or a slice cannot be made.
-    """
-    rules = compile_rules(getattr(contract, "schema", contract))
-    report, bound = run_rules(table, rules, environment=environment)
-    compared = with_comparisons(report, bound, rules, previous=previous, training=training)
-    return with_slices(compared, bound, table, rules, environment=environment, more=slices)
 
 
 def with_comparisons(
@@ -101,13 +67,6 @@ def needs_previous(contract: Any) -> bool:
     return rules.rows_ratio is not None or any("drift" in column.settings for column in rules.columns)
 
 
-def profile_as_declared(table: ibis.Table, contract: Any) -> Profile:
-    """Profile the declared columns of a table, typed as the contract says; a cell of another type counts as missing."""
-    rules = compile_rules(getattr(contract, "schema", contract))
-    bound = bind(table, dtypes_of(table), rules, text=is_text(table), environment=None)
-    return _profile(bound, [column.name for column in bound.declared])
-
-
 def load_reference(
     path: Path, contract: Any, *, columns: Sequence[str] | None = None, null: Collection[str] = ("",)
 ) -> Profile:
@@ -128,12 +87,6 @@ def load_reference(
     return profile_as_declared(open_table(path, columns=columns, null=null), contract)
 
 
-def _profile(bound: Bound, names: Sequence[str]) -> Profile:
-    columns = [bound.table[bound.keys.get(name, name)].name(name) for name in names]
-    personal = [column.name for column in bound.declared if column.settings.get("personal")]
-    return profile_table(bound.table.select(columns), personal=personal)
-
-
 def _rows(rules: Rules, before: int, rows: int) -> Iterator[Finding]:
     """Hold the number of rows against the previous batch's; of none there is no multiple, and that is a finding too."""
     if rules.rows_ratio is None:
@@ -150,7 +103,7 @@ def _distances(bound: Bound, reference: Profile, code: Comparator, rows: int) ->
     asked = {column.name: column for column in bound.declared if code in column.settings}
     if not asked:
         return
-    current = _profile(bound, list(asked))
+    current = profile_columns(bound, list(asked))
     measured = {(found.column, found.measure): found for found in compare_profiles(reference, current)}
     for name, column in asked.items():
         most = column.settings[code]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.anomalies import with_comparisons
 from secure_ml.contracts.compiled import run_rules
 from secure_ml.contracts.findings import Finding, Report, in_order
+from secure_ml.contracts.loading import Contract
 from secure_ml.contracts.profile import Profile
 from secure_ml.contracts.queries import fetch_polars
 from secure_ml.contracts.rules import compile_rules
@@ -21,7 +22,58 @@ if TYPE_CHECKING:
 
     from secure_ml.contracts.binding import Bound
 
-__all__ = ["check"]
+__all__ = ["check", "check_table", "find_anomalies"]
+
+
+def check_table(table: ibis.Table, contract: Any, *, environment: str | None = None) -> Report:
+    """Hold a table against a contract; bad data gives findings, never an exception.
+
+    Args:
+        table: From `open_table`, or of any ibis engine.
+        contract: A `Contract`, or a pandera schema for Polars or pandas.
+        environment: Where the table comes from, such as `training` or `serving`; None leaves environments out.
+
+    Returns:
+        No frame: the table may be larger than memory.
+
+    Raises:
+        MalformedError: The file behind the table cannot be read to its end.
+        PreconditionError: The contract itself is wrong.
+    """
+    rules = compile_rules(contract.schema if isinstance(contract, Contract) else contract)
+    report, bound = run_rules(table, rules, environment=environment)
+    if not rules.slices:
+        return report
+    return with_slices(report, bound, table, rules, environment=environment)
+
+
+def find_anomalies(
+    table: ibis.Table,
+    contract: Any,
+    *,
+    environment: str | None = None,
+    previous: Profile | None = None,
+    training: Profile | None = None,
+    slices: Sequence[str | Slice] = (),
+) -> Report:
+    """Hold a table against a contract, against other data, and slice by slice; bad data gives findings.
+
+    Args:
+        table: From `open_table`, or of any ibis engine.
+        contract: A `Contract`, or a pandera schema.
+        environment: Where the table comes from, such as `training` or `serving`.
+        previous: What drift is measured from.
+        training: What skew is measured from.
+        slices: Beside those that the contract names, see `with_slices`.
+
+    Raises:
+        MalformedError: The file behind the table cannot be read to its end.
+        PreconditionError: The contract is wrong, or a slice cannot be made.
+    """
+    rules = compile_rules(getattr(contract, "schema", contract))
+    report, bound = run_rules(table, rules, environment=environment)
+    compared = with_comparisons(report, bound, rules, previous=previous, training=training)
+    return with_slices(compared, bound, table, rules, environment=environment, more=slices)
 
 
 def check(

@@ -17,9 +17,8 @@ from secure_ml.contracts.binding import Bound, bind
 from secure_ml.contracts.failing import failing_rows, first_repeated, has_order
 from secure_ml.contracts.falling_back import Judged, judge_check, judge_column
 from secure_ml.contracts.findings import Fallback, Finding, Report, in_order, prefix
-from secure_ml.contracts.loading import Contract
 from secure_ml.contracts.one_pass import Passed, run_pass
-from secure_ml.contracts.rules import Rule, Rules, compile_rules
+from secure_ml.contracts.rules import Rule, Rules
 from secure_ml.contracts.tables import dtypes_of, is_text
 from secure_ml.contracts.uniqueness import repeated_rows
 from secure_ml.contracts.wide import pieces
@@ -27,31 +26,7 @@ from secure_ml.contracts.wide import pieces
 if TYPE_CHECKING:
     import ibis
 
-__all__ = ["check_table", "run_rules"]
-
-
-def check_table(table: ibis.Table, contract: Any, *, environment: str | None = None) -> Report:
-    """Hold a table against a contract; bad data gives findings, never an exception.
-
-    Args:
-        table: From `open_table`, or of any ibis engine.
-        contract: A `Contract`, or a pandera schema for Polars or pandas.
-        environment: Where the table comes from, such as `training` or `serving`; None leaves environments out.
-
-    Returns:
-        No frame: the table may be larger than memory.
-
-    Raises:
-        MalformedError: The file behind the table cannot be read to its end.
-        PreconditionError: The contract itself is wrong.
-    """
-    rules = compile_rules(contract.schema if isinstance(contract, Contract) else contract)
-    report, bound = run_rules(table, rules, environment=environment)
-    if not rules.slices:
-        return report
-    from secure_ml.contracts.slicing import with_slices
-
-    return with_slices(report, bound, table, rules, environment=environment)
+__all__ = ["run_rules"]
 
 
 def run_rules(

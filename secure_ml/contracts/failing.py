@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.engine_functions import engine_aggregate
 from secure_ml.contracts.expressions import count_where
+from secure_ml.contracts.findings import MAX_FAILING_ROWS, MAX_FIRST_ROWS
 from secure_ml.contracts.queries import fetch
 from secure_ml.contracts.text_files import MAX_NAME
 
@@ -17,10 +18,8 @@ if TYPE_CHECKING:
     from secure_ml.contracts.falling_back import Judged
     from secure_ml.contracts.uniqueness import Repeated
 
-__all__ = ["MAX_FAILING_ROWS", "MAX_FIRST_ROWS", "failing_rows", "first_repeated", "first_rows", "has_order"]
+__all__ = ["failing_rows", "first_repeated", "first_rows", "has_order"]
 
-MAX_FAILING_ROWS = 1000
-MAX_FIRST_ROWS = 20
 _MAX_CELL = 1000
 _MAX_CELLS = 1_000_000
 

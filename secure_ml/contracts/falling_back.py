@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.contracts.failing import MAX_FAILING_ROWS, MAX_FIRST_ROWS
-from secure_ml.contracts.findings import Finding, ReasonCode, prefix
+from secure_ml.contracts.findings import MAX_FAILING_ROWS, MAX_FIRST_ROWS, Finding, ReasonCode, prefix
 from secure_ml.contracts.queries import fetch_polars
 from secure_ml.contracts.rules import Rule, Rules
 

@@ -1,10 +1,11 @@
-"""One column: from two profiles to one, and down to what a document keeps."""
+"""Merging: from two profiles to one, column by column, and down to what a document keeps."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from secure_ml.contracts.profile import (
     EXACT_VALUES,
     ColumnProfile,
     Moments,
+    Profile,
     QuantileSketch,
     Tally,
     Value,
@@ -27,6 +29,7 @@ from secure_ml.contracts.sketches import (
     heaviest,
     merge_points,
 )
+from secure_ml.errors import PreconditionError
 
 __all__ = [
     "KEPT",
@@ -34,6 +37,8 @@ __all__ = [
     "Size",
     "bare",
     "lighten",
+    "merge",
+    "merge_all",
     "merge_columns",
     "merge_counts",
     "merge_moments",
@@ -41,6 +46,7 @@ __all__ = [
     "shrink",
     "sketch_of",
     "tally_of",
+    "without_values",
 ]
 
 
@@ -195,3 +201,54 @@ def merge_moments(a: Moments | None, b: Moments | None) -> Moments | None:
             shift = b.mean - a.mean
             squares = _finite(a.squares + b.squares + shift * shift * a.count * b.count / count)
     return Moments(count, mean, squares, min(a.minimum, b.minimum), max(a.maximum, b.maximum))
+
+
+def without_values(profile: Profile, personal: Collection[str]) -> Profile:
+    """Return the profile with counts only of these columns.
+
+    Raises:
+        PreconditionError: One is not in the profile.
+    """
+    unknown = set(personal) - {column.name for column in profile.columns}
+    if unknown:
+        raise PreconditionError(f"profile: {len(unknown)} columns named as personal are not in the table")
+    columns = (bare(item) if item.name in personal and not item.personal else item for item in profile.columns)
+    return Profile(profile.rows, tuple(columns))
+
+
+def merge(a: Profile, b: Profile) -> Profile:
+    """Return the profile of the rows of both.
+
+    Exact columns stay exact while they fit. Of sketched ones the errors add, and the document says how large they
+    are. It is commutative; it is associative for exact figures, and within the stated errors for others.
+
+    Raises:
+        PreconditionError: They have not the same columns, in name, order, type and privacy.
+    """
+    return _merged(a, b, KEPT)
+
+
+def merge_all(profiles: Sequence[Profile]) -> Profile:
+    """Merge profiles of neighbouring rows two by two, so that errors grow with the logarithm of their number.
+
+    Args:
+        profiles: At least one, with as much in them as `SCANNED` says.
+
+    Raises:
+        PreconditionError: They have not the same columns, in name, order, type and privacy.
+    """
+    while len(profiles) > 1:
+        pairs = zip_longest(profiles[::2], profiles[1::2])
+        profiles = [a if b is None else _merged(a, b, SCANNED) for a, b in pairs]
+    return Profile(profiles[0].rows, tuple(shrink(column, KEPT) for column in profiles[0].columns))
+
+
+def _merged(a: Profile, b: Profile, size: Size) -> Profile:
+    shapes = [[(column.name, column.kind, column.dtype, column.personal) for column in part.columns] for part in (a, b)]
+    if shapes[0] != shapes[1]:
+        differing = sum(x != y for x, y in zip_longest(*shapes))
+        raise PreconditionError(
+            f"profile: {differing} columns differ in name, order, type or privacy: they are not merged"
+        )
+    columns = (merge_columns(x, y, size) for x, y in zip(a.columns, b.columns, strict=True))
+    return Profile(a.rows + b.rows, tuple(columns))

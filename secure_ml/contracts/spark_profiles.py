@@ -12,8 +12,8 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from secure_ml.contracts.profile import Profile, parse, render
-from secure_ml.contracts.profile_columns import SCANNED
-from secure_ml.contracts.profiling import merge_all, scan_batches
+from secure_ml.contracts.profile_columns import SCANNED, merge_all
+from secure_ml.contracts.scan import scan_batches
 
 if TYPE_CHECKING:
     import ibis

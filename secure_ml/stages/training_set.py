@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, cast
 
+from secure_ml.contracts.declared_profiles import profile_frame
 from secure_ml.contracts.findings import Finding
 from secure_ml.contracts.profile import render
-from secure_ml.contracts.profiling import profile_frame
 from secure_ml.digests import Digest, Json, canonical_json, digest_of, sha256
 from secure_ml.errors import RejectedError
 from secure_ml.gates import Evidence, find, history, read_subjects, record, require, require_policy

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.anomalies import needs_previous
 from secure_ml.contracts.checking import check
+from secure_ml.contracts.declared_profiles import profile_frame
 from secure_ml.contracts.findings import Report, unreadable
 from secure_ml.contracts.personal import with_personal
 from secure_ml.contracts.policy import Policy, under_policy
 from secure_ml.contracts.profile import Profile, render
 from secure_ml.contracts.profile import parse as parse_profile
-from secure_ml.contracts.profiling import profile_frame
 from secure_ml.contracts.reading import frame_of, open_batch
 from secure_ml.contracts.tables import is_text, table_of
 from secure_ml.datasets.quarantine import ROWS_FILE, render_quarantine

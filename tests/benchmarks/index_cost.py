@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from secure_ml.contracts.checking import check
+from secure_ml.contracts.declared_profiles import profile_frame
 from secure_ml.contracts.profile import render
-from secure_ml.contracts.profiling import profile_frame
 from secure_ml.contracts.reading import open_batch
 from secure_ml.digests import digest_of, sha256
 from secure_ml.gates import record

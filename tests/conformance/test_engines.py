@@ -17,8 +17,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from secure_ml.contracts.checking import check_table
 from secure_ml.contracts.comparing import compare_profiles
-from secure_ml.contracts.compiled import check_table
 from secure_ml.contracts.profile import ColumnProfile, Moments, Profile, parse, render
 from secure_ml.contracts.profiling import profile_table
 from secure_ml.contracts.requests import RequestRules, request_rules

@@ -11,8 +11,7 @@ import pandera.polars as pa
 import polars as pl
 import pytest
 
-from secure_ml.contracts.checking import check
-from secure_ml.contracts.compiled import check_table
+from secure_ml.contracts.checking import check, check_table
 from secure_ml.contracts.findings import Report
 from secure_ml.contracts.reading import open_batch
 from secure_ml.digests import sha256

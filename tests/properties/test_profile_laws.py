@@ -15,8 +15,8 @@ from secure_ml.contracts import comparing
 from secure_ml.contracts.column_scans import ColumnScan
 from secure_ml.contracts.comparing import bin_edges, compare_profiles
 from secure_ml.contracts.profile import ColumnProfile, Profile, parse, render
-from secure_ml.contracts.profile_columns import Size, merge_columns
-from secure_ml.contracts.profiling import merge, profile_batches
+from secure_ml.contracts.profile_columns import Size, merge, merge_columns
+from secure_ml.contracts.profiling import profile_batches
 from secure_ml.contracts.sketches import Points, Registers, compress, estimate, hash_text, heaviest, thin
 
 MASK = (1 << 64) - 1

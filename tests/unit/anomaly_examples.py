@@ -7,7 +7,8 @@ from typing import Any
 import pandera.polars as pa
 import polars as pl
 
-from secure_ml.contracts.anomalies import find_anomalies, profile_as_declared
+from secure_ml.contracts.checking import find_anomalies
+from secure_ml.contracts.declared_profiles import profile_as_declared
 from secure_ml.contracts.findings import Report
 from secure_ml.contracts.profile import Profile
 from secure_ml.contracts.tables import table_of

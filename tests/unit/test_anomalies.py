@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 from pandera.errors import SchemaErrors
 
-from secure_ml.contracts.anomalies import find_anomalies, load_reference
+from secure_ml.contracts.anomalies import load_reference
+from secure_ml.contracts.checking import find_anomalies
 from secure_ml.contracts.checks import distinct_at_least, distinct_at_most, items_between
 from secure_ml.contracts.profile import render
 from secure_ml.contracts.tables import open_table

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from secure_ml.contracts import checks as ready
-from secure_ml.contracts.compiled import check_table
+from secure_ml.contracts.checking import check_table
 from secure_ml.contracts.findings import Report
 from secure_ml.contracts.rules import Rule
 from secure_ml.contracts.tables import open_table, table_of

@@ -16,7 +16,7 @@ import pytest
 from pandera.config import ValidationDepth, config_context
 
 from secure_ml.contracts import checks as ready
-from secure_ml.contracts.compiled import check_table
+from secure_ml.contracts.checking import check_table
 from secure_ml.contracts.tables import open_table, table_of
 from secure_ml.errors import MalformedError, PreconditionError
 from tests.pandera_oracle import by_pandera, of_findings

@@ -12,7 +12,7 @@ import pytest
 
 from secure_ml.cli import main
 from secure_ml.contracts import queries
-from secure_ml.contracts.compiled import check_table
+from secure_ml.contracts.checking import check_table
 from secure_ml.contracts.tables import table_of
 from secure_ml.errors import PreconditionError
 

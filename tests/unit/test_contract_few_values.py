@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from secure_ml.contracts import few_values, one_pass, tables
-from secure_ml.contracts.compiled import check_table
+from secure_ml.contracts.checking import check_table
 from secure_ml.contracts.findings import Report
 from secure_ml.contracts.tables import open_table
 

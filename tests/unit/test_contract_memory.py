@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from secure_ml.contracts import tables
+from secure_ml.contracts.checking import check_table
 from secure_ml.contracts.checks import mean_between
-from secure_ml.contracts.compiled import check_table
 from secure_ml.contracts.tables import open_table
 
 ROWS = 1_000_000

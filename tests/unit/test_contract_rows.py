@@ -12,7 +12,7 @@ import pytest
 from secure_ml.cli import main
 from secure_ml.contracts import checks as ready
 from secure_ml.contracts.build_reports import render_sarif
-from secure_ml.contracts.compiled import check_table
+from secure_ml.contracts.checking import check_table
 from secure_ml.contracts.findings import Report
 from secure_ml.contracts.tables import open_table, table_of
 

@@ -15,8 +15,8 @@ import polars as pl
 import pytest
 from pandera.api.polars.types import PolarsData
 
+from secure_ml.contracts.checking import check_table
 from secure_ml.contracts.checks import columns_compare, mean_between, no_duplicate_rows, null_fraction_at_most
-from secure_ml.contracts.compiled import check_table
 from secure_ml.contracts.loading import load_contract
 from secure_ml.contracts.rules import compile_rules
 from secure_ml.contracts.tables import table_of

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secure_ml.contracts import uniqueness
+from secure_ml.contracts.checking import check_table
 from secure_ml.contracts.checks import no_duplicate_rows
-from secure_ml.contracts.compiled import check_table
 from secure_ml.contracts.tables import table_of
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from secure_ml.contracts import checks as ready
 from secure_ml.contracts import failing, guessing, profiling, wide
-from secure_ml.contracts.compiled import check_table
+from secure_ml.contracts.checking import check_table
 from secure_ml.contracts.findings import Report
 from secure_ml.contracts.guessing import with_guessed_types
 from secure_ml.contracts.profile import Profile

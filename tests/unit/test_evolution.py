@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pandera.pandas import Column as PandasColumn
 from pandera.pandas import DataFrameSchema as pandas_schema  # noqa: N813 - called like one here
 
+from secure_ml.contracts.checking import check_table
 from secure_ml.contracts.checks import (
     distinct_at_least,
     distinct_at_most,
@@ -21,7 +22,6 @@ from secure_ml.contracts.checks import (
     quantile_between,
     value_fraction_between,
 )
-from secure_ml.contracts.compiled import check_table
 from secure_ml.contracts.evolution import Change, diff_contracts
 from secure_ml.contracts.rules import compile_rules
 from secure_ml.contracts.tables import table_of

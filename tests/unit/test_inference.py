@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secure_ml.contracts import checks
-from secure_ml.contracts.compiled import check_table
+from secure_ml.contracts.checking import check_table
 from secure_ml.contracts.contract_source import Call, Column, render_source
 from secure_ml.contracts.inference import infer_contract
 from secure_ml.contracts.tables import table_of

@@ -9,8 +9,8 @@ import uuid
 import polars as pl
 import pytest
 
-from secure_ml.contracts.anomalies import find_anomalies, profile_as_declared
-from secure_ml.contracts.compiled import check_table
+from secure_ml.contracts.checking import check_table, find_anomalies
+from secure_ml.contracts.declared_profiles import profile_as_declared
 from secure_ml.contracts.inference import infer_contract
 from secure_ml.contracts.tables import table_of
 from tests.unit.inferring import check_names, column_of, infer, profile_of, range_of, schema_of

@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 
 from secure_ml.contracts import personal
-from secure_ml.contracts.anomalies import find_anomalies, profile_as_declared
-from secure_ml.contracts.compiled import check_table
+from secure_ml.contracts.checking import check_table, find_anomalies
+from secure_ml.contracts.declared_profiles import profile_as_declared, profile_frame
 from secure_ml.contracts.findings import Report
 from secure_ml.contracts.personal import (
     known_personal,
@@ -25,7 +25,6 @@ from secure_ml.contracts.personal import (
 )
 from secure_ml.contracts.personal_forms import NATIONAL_IDS
 from secure_ml.contracts.profile import render as document_of
-from secure_ml.contracts.profiling import profile_frame
 from secure_ml.contracts.rules import compile_rules
 from secure_ml.contracts.tables import open_table, table_of
 from secure_ml.errors import PreconditionError

@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from secure_ml.contracts.declared_profiles import profile_frame
 from secure_ml.contracts.profile import ColumnProfile, Profile, parse, render
-from secure_ml.contracts.profiling import profile_batches, profile_frame, profile_table
+from secure_ml.contracts.profiling import profile_batches, profile_table
 from secure_ml.contracts.tables import open_table
 from secure_ml.digests import canonical_json
 from secure_ml.errors import MalformedError, PreconditionError

@@ -7,8 +7,9 @@ import io
 import polars as pl
 import pytest
 
+from secure_ml.contracts.declared_profiles import profile_frame
 from secure_ml.contracts.profile import parse
-from secure_ml.contracts.profiling import merge, profile_frame
+from secure_ml.contracts.profile_columns import merge
 from secure_ml.digests import parse_json
 from secure_ml.errors import RejectedError
 from secure_ml.gates import read_subjects

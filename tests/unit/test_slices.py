@@ -12,10 +12,8 @@ import pandera.polars as pa
 import polars as pl
 import pytest
 
-from secure_ml.contracts.anomalies import find_anomalies
-from secure_ml.contracts.checking import check
+from secure_ml.contracts.checking import check, check_table, find_anomalies
 from secure_ml.contracts.checks import null_fraction_at_most, row_count_between
-from secure_ml.contracts.compiled import check_table
 from secure_ml.contracts.findings import Unjudged
 from secure_ml.contracts.reading import open_batch
 from secure_ml.contracts.slicing import Slice
