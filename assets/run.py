@@ -206,7 +206,7 @@ def _live_rows(installation: Installation, model: GuardedModel) -> list[tuple[st
     """Return the windows of live traffic: rows kept out of training, then batches of another kind."""
     import polars as pl
 
-    from secure_ml.contracts.reading import parse_batch
+    from secure_ml.tables.batch_files import parse_batch
 
     home, trust = installation.home, installation.trust
     given = latest(home, trust, model.name, TRAINING_SET)

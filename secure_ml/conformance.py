@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from secure_ml.contracts.reading import count_rows, open_batch
 from secure_ml.contracts.requests import request_rules
 from secure_ml.errors import SecureMLError
 from secure_ml.home import read_file
 from secure_ml.spec import GuardedModel
+from secure_ml.tables.batch_files import count_rows, open_batch
 
 __all__ = ["check_model"]
 

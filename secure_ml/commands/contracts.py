@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from secure_ml.contracts.findings import Finding, Report
     from secure_ml.contracts.policy import Policy
-    from secure_ml.contracts.profile import Profile
+    from secure_ml.profiles.document import Profile
 
 __all__ = ["add"]
 
@@ -155,10 +155,10 @@ def _report(chosen: argparse.Namespace) -> tuple[str, Report]:
         return _of_file(chosen)
     from secure_ml.contracts.checking import check
     from secure_ml.contracts.policy import under_policy
-    from secure_ml.contracts.reading import open_batch
     from secure_ml.errors import PreconditionError
     from secure_ml.home import read_file
     from secure_ml.spec import find_model
+    from secure_ml.tables.batch_files import open_batch
 
     if chosen.columns or chosen.null:
         raise PreconditionError(
@@ -177,7 +177,7 @@ def _of_file(chosen: argparse.Namespace) -> tuple[str, Report]:
     from secure_ml.contracts.checking import check_table
     from secure_ml.contracts.loading import load_contract
     from secure_ml.contracts.policy import table_under_policy
-    from secure_ml.contracts.tables import open_table
+    from secure_ml.tables.data_files import open_table
 
     contract = load_contract(Path(chosen.contract))
     reading = reading_of(chosen)
@@ -195,7 +195,7 @@ def _of_file(chosen: argparse.Namespace) -> tuple[str, Report]:
 def _screened(chosen: argparse.Namespace, report: Report, schema: Any, table: ibis.Table | None = None) -> Report:
     if chosen.personal_data == "off":
         return report
-    from secure_ml.contracts.personal import with_personal
+    from secure_ml.screening.personal_data import with_personal
 
     blocks = chosen.personal_data == "block"  # what may pass is not worth more time than the contract itself
     return with_personal(report, schema, table, tier=chosen.personal_data, most_rows=None if blocks else _SCREENED_ROWS)

@@ -39,12 +39,12 @@ def add(command: AddCommand) -> None:
 
 
 def _infer(chosen: argparse.Namespace) -> int:
-    from secure_ml.contracts.guessing import with_guessed_types
     from secure_ml.contracts.inference import infer_contract, may_be_key
-    from secure_ml.contracts.profiling import profile_table
-    from secure_ml.contracts.queries import fetch
-    from secure_ml.contracts.tables import open_table
     from secure_ml.errors import MalformedError
+    from secure_ml.profiles.profiling import profile_table
+    from secure_ml.tables.data_files import open_table
+    from secure_ml.tables.queries import fetch
+    from secure_ml.tables.type_inference import with_guessed_types
 
     opened = open_table(chosen.file, **reading_of(chosen))
     if not chosen.columns and all(map(_is_number, opened.columns)):

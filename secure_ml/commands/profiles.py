@@ -11,7 +11,7 @@ from secure_ml.commands.reading import add_reading, reading_of
 from secure_ml.commands.saying import ACCEPTED, AddCommand
 
 if TYPE_CHECKING:
-    from secure_ml.contracts.profile import ColumnProfile
+    from secure_ml.profiles.document import ColumnProfile
 
 __all__ = ["add"]
 
@@ -36,11 +36,11 @@ def add(command: AddCommand) -> None:
 
 
 def _profile(chosen: argparse.Namespace) -> int:
-    from secure_ml.contracts.guessing import with_guessed_types
-    from secure_ml.contracts.profile import render
-    from secure_ml.contracts.profile_columns import without_values
-    from secure_ml.contracts.profiling import profile_table
-    from secure_ml.contracts.tables import open_table
+    from secure_ml.profiles.document import render
+    from secure_ml.profiles.merging import without_values
+    from secure_ml.profiles.profiling import profile_table
+    from secure_ml.tables.data_files import open_table
+    from secure_ml.tables.type_inference import with_guessed_types
 
     table = open_table(chosen.file, **reading_of(chosen))
     if chosen.contract:

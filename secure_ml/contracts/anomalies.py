@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from secure_ml.contracts.binding import Bound
-from secure_ml.contracts.comparing import Distance, Measure, compare_profiles
 from secure_ml.contracts.declared_profiles import profile_as_declared, profile_columns
 from secure_ml.contracts.findings import Finding, Report, in_order
-from secure_ml.contracts.profile import Profile, parse
 from secure_ml.contracts.rules import Rules, compile_rules
-from secure_ml.contracts.tables import open_table
 from secure_ml.home import read_file
+from secure_ml.profiles.distances import Distance, Measure, compare_profiles
+from secure_ml.profiles.document import Profile, parse
+from secure_ml.tables.data_files import open_table
 
 __all__ = ["load_reference", "needs_previous", "with_comparisons"]
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from secure_ml.contracts.expressions import Cell, Unportable, literal, type_name
 from secure_ml.contracts.findings import Finding, ReasonCode, prefix
 from secure_ml.contracts.rules import ContractColumn, Rule, Rules, Tier
-from secure_ml.contracts.text_files import MAX_NAME, separated_by
-from secure_ml.contracts.typing_text import typed
 from secure_ml.errors import PreconditionError
+from secure_ml.tables.text_files import MAX_NAME, separated_by
+from secure_ml.tables.text_types import typed
 
 if TYPE_CHECKING:
     import ibis

@@ -10,11 +10,11 @@ from secure_ml.contracts.anomalies import with_comparisons
 from secure_ml.contracts.compiled import run_rules
 from secure_ml.contracts.findings import Finding, Report, in_order
 from secure_ml.contracts.loading import Contract
-from secure_ml.contracts.profile import Profile
-from secure_ml.contracts.queries import fetch_polars
 from secure_ml.contracts.rules import compile_rules
 from secure_ml.contracts.slicing import Slice, with_slices
+from secure_ml.profiles.document import Profile
 from secure_ml.spec import GuardedModel
+from secure_ml.tables.queries import fetch_polars
 
 if TYPE_CHECKING:
     import ibis

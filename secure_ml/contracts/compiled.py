@@ -19,9 +19,9 @@ from secure_ml.contracts.falling_back import Judged, judge_check, judge_column
 from secure_ml.contracts.findings import Fallback, Finding, Report, in_order, prefix
 from secure_ml.contracts.one_pass import Passed, run_pass
 from secure_ml.contracts.rules import Rule, Rules
-from secure_ml.contracts.tables import dtypes_of, is_text
 from secure_ml.contracts.uniqueness import repeated_rows
 from secure_ml.contracts.wide import pieces
+from secure_ml.tables.data_files import dtypes_of, is_text
 
 if TYPE_CHECKING:
     import ibis

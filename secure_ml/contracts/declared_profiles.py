@@ -6,10 +6,10 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.binding import Bound, bind, personal_columns
-from secure_ml.contracts.profile import Profile
-from secure_ml.contracts.profiling import profile_batches, profile_table
 from secure_ml.contracts.rules import compile_rules
-from secure_ml.contracts.tables import dtypes_of, is_text
+from secure_ml.profiles.document import Profile
+from secure_ml.profiles.profiling import profile_batches, profile_table
+from secure_ml.tables.data_files import dtypes_of, is_text
 
 if TYPE_CHECKING:
     import ibis

@@ -17,10 +17,10 @@ from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.checks import COMPARISONS
-from secure_ml.contracts.engine_functions import engine_aggregate
 from secure_ml.contracts.patterns import portable
 from secure_ml.contracts.rules import Rule
 from secure_ml.errors import PreconditionError
+from secure_ml.tables.engine_functions import engine_aggregate
 
 if TYPE_CHECKING:
     import polars as pl

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.contracts.engine_functions import engine_aggregate
 from secure_ml.contracts.expressions import count_where
 from secure_ml.contracts.findings import MAX_FAILING_ROWS, MAX_FIRST_ROWS
-from secure_ml.contracts.queries import fetch
-from secure_ml.contracts.text_files import MAX_NAME
+from secure_ml.tables.engine_functions import engine_aggregate
+from secure_ml.tables.queries import fetch
+from secure_ml.tables.text_files import MAX_NAME
 
 if TYPE_CHECKING:
     import polars as pl

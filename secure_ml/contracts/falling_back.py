@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.findings import MAX_FAILING_ROWS, MAX_FIRST_ROWS, Finding, ReasonCode, prefix
-from secure_ml.contracts.queries import fetch_polars
 from secure_ml.contracts.rules import Rule, Rules
+from secure_ml.tables.queries import fetch_polars
 
 if TYPE_CHECKING:
     import polars as pl

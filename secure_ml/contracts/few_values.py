@@ -14,12 +14,12 @@ from typing import Any
 
 from secure_ml.contracts.aggregates import aggregate
 from secure_ml.contracts.binding import Bound
-from secure_ml.contracts.engine_functions import engine_aggregate
 from secure_ml.contracts.expressions import failing_parts
-from secure_ml.contracts.queries import fetch
 from secure_ml.contracts.rules import Rule
-from secure_ml.contracts.tables import table_of
 from secure_ml.errors import MalformedError
+from secure_ml.tables.data_files import table_of
+from secure_ml.tables.engine_functions import engine_aggregate
+from secure_ml.tables.queries import fetch
 
 __all__ = ["BY_VALUE", "count_few_values", "figures_by_value"]
 

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["MAX_FAILING_ROWS", "MAX_FIRST_ROWS", "Fallback", "Finding", "ReasonCode", "Report", "Unjudged", "in_order", "prefix", "refusal", "unreadable"]
+__all__ = [
+    "MAX_FAILING_ROWS",
+    "MAX_FIRST_ROWS",
+    "Fallback",
+    "Finding",
+    "ReasonCode",
+    "Report",
+    "Unjudged",
+    "in_order",
+    "prefix",
+    "refusal",
+    "unreadable",
+]
 
 MAX_FAILING_ROWS = 1000
 """Most rows that one report keeps for the quarantine."""

@@ -11,10 +11,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from secure_ml.contracts.profile import Moments
-from secure_ml.contracts.profile_columns import merge_moments, moments_of
 from secure_ml.digests import Digest, canonical_json, parse_json, sha256
 from secure_ml.errors import MalformedError, PreconditionError
+from secure_ml.profiles.document import Moments
+from secure_ml.profiles.merging import merge_moments, moments_of
 
 __all__ = ["ImagesProfile", "merge_images", "parse_images", "profile_images", "render_images"]
 

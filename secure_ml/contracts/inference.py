@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from secure_ml.contracts.contract_source import Call, Column, Shared, render_source
-from secure_ml.contracts.profile import ColumnProfile, Profile
+from secure_ml.profiles.document import ColumnProfile, Profile
 
 if TYPE_CHECKING:
     import polars as pl

@@ -11,9 +11,9 @@ from secure_ml.contracts.binding import Bound
 from secure_ml.contracts.expressions import Part, Unportable, compare_columns, count_where, failing_parts, passes
 from secure_ml.contracts.failing import first_rows
 from secure_ml.contracts.few_values import BY_VALUE, count_few_values, figures_by_value
-from secure_ml.contracts.queries import fetch
 from secure_ml.contracts.rules import Rule
 from secure_ml.contracts.uniqueness import UNIQUENESS, comparable
+from secure_ml.tables.queries import fetch
 
 __all__ = ["Counted", "Passed", "run_pass"]
 

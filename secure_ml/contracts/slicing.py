@@ -23,9 +23,9 @@ from secure_ml.contracts.binding import Bound
 from secure_ml.contracts.compiled import run_rules
 from secure_ml.contracts.expressions import Unportable, count_where, literal
 from secure_ml.contracts.findings import Finding, Report, Unjudged, in_order
-from secure_ml.contracts.queries import fetch
 from secure_ml.contracts.rules import Rules
 from secure_ml.errors import PreconditionError
+from secure_ml.tables.queries import fetch
 
 if TYPE_CHECKING:
     import ibis

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.contracts.engine_functions import engine_function
 from secure_ml.contracts.expressions import Unportable
-from secure_ml.contracts.queries import fetch, fetch_array
 from secure_ml.contracts.rules import Rule
+from secure_ml.tables.engine_functions import engine_function
+from secure_ml.tables.queries import fetch, fetch_array
 
 if TYPE_CHECKING:
     from secure_ml.contracts.binding import Bound

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from secure_ml.contracts.binding import Bound, computed
-from secure_ml.contracts.queries import COLUMNS_AT_ONCE
 from secure_ml.contracts.rules import Rule
+from secure_ml.tables.queries import COLUMNS_AT_ONCE
 
 __all__ = ["narrowed", "pieces"]
 

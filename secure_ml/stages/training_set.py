@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, cast
 
 from secure_ml.contracts.declared_profiles import profile_frame
 from secure_ml.contracts.findings import Finding
-from secure_ml.contracts.profile import render
 from secure_ml.digests import Digest, Json, canonical_json, digest_of, sha256
 from secure_ml.errors import RejectedError
 from secure_ml.gates import Evidence, find, history, read_subjects, record, require, require_policy
 from secure_ml.installation import Installation
 from secure_ml.lineage.quarantine_entries import entries, overruled_by
+from secure_ml.profiles.document import render
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset_folder
 from secure_ml.stages.validated_dataset import PROFILE_FILE, TABLE_FILE, found_personal
@@ -180,7 +180,7 @@ def _suspicious(model: GuardedModel, batches: dict[str, pl.DataFrame]) -> tuple[
     import numpy as np
     import polars as pl
 
-    from secure_ml.contracts.poisoning import screen_poisoning
+    from secure_ml.screening.poisoning import screen_poisoning
 
     rows = pl.concat(batches.values())
     x = rows.select(pl.col(model.features).cast(pl.Float64).fill_null(float("nan"))).to_numpy()

@@ -11,12 +11,7 @@ from secure_ml.contracts.anomalies import needs_previous
 from secure_ml.contracts.checking import check
 from secure_ml.contracts.declared_profiles import profile_frame
 from secure_ml.contracts.findings import Report, unreadable
-from secure_ml.contracts.personal import with_personal
 from secure_ml.contracts.policy import Policy, under_policy
-from secure_ml.contracts.profile import Profile, render
-from secure_ml.contracts.profile import parse as parse_profile
-from secure_ml.contracts.reading import frame_of, open_batch
-from secure_ml.contracts.tables import is_text, table_of
 from secure_ml.datasets.quarantine import ROWS_FILE, render_quarantine
 from secure_ml.datasets.sifting import Sifted, sift
 from secure_ml.datasets.versions import Manifest, render_manifest
@@ -25,8 +20,13 @@ from secure_ml.errors import MalformedError, RejectedError
 from secure_ml.gates import Evidence, find, history, read_exactly, read_subjects, record, require
 from secure_ml.installation import Installation
 from secure_ml.lineage.quarantine_entries import HELD, ROWS_ASIDE, Entry, entries, hold, overruled_by
+from secure_ml.profiles.document import Profile, render
+from secure_ml.profiles.document import parse as parse_profile
+from secure_ml.screening.personal_data import with_personal
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset_folder, read_batch, taken_in
+from secure_ml.tables.batch_files import frame_of, open_batch
+from secure_ml.tables.data_files import is_text, table_of
 
 if TYPE_CHECKING:
     import ibis

@@ -14,18 +14,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from secure_ml.contracts.comparing import Distance, compare_profiles
-from secure_ml.contracts.profile import Profile
-from secure_ml.contracts.profile import parse as parse_profile
-from secure_ml.contracts.reading import parse_batch
 from secure_ml.datasets.versions import Difference, Manifest, compare_tables, parse_manifest
 from secure_ml.errors import PreconditionError
 from secure_ml.gates import Evidence, history, read_subjects, require
 from secure_ml.installation import Installation
+from secure_ml.profiles.distances import Distance, compare_profiles
+from secure_ml.profiles.document import Profile
+from secure_ml.profiles.document import parse as parse_profile
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset_folder, is_manifest, read_batch
 from secure_ml.stages.training_set import TRAINING_FILE
 from secure_ml.stages.validated_dataset import PROFILE_FILE, TABLE_FILE
+from secure_ml.tables.batch_files import parse_batch
 
 if TYPE_CHECKING:
     import polars as pl

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from secure_ml.contracts.profile import ColumnProfile, Profile, Value
 from secure_ml.digests import Json
+from secure_ml.profiles.document import ColumnProfile, Profile, Value
 from secure_ml.validation_docs.charts import (
     Bar,
     draw_histogram,

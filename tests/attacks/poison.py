@@ -21,8 +21,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from secure_ml.contracts.reading import parse_batch
 from secure_ml.models.heart_disease import model as heart_disease
+from secure_ml.tables.batch_files import parse_batch
 
 Kind = Literal["flipped labels", "rows with a trigger", "copies"]
 KINDS: tuple[Kind, ...] = ("flipped labels", "rows with a trigger", "copies")

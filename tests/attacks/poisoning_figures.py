@@ -1,6 +1,6 @@
 """What the poisoning screens catch of planted poison: `python -m tests.attacks.poisoning_figures` writes the tables.
 
-They go into `docs/poisoning.md`; the constants that it prints last are those of `secure_ml/contracts/poisoning.py`.
+They go into `docs/poisoning.md`; the constants that it prints last are those of `secure_ml/screening/poisoning.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from secure_ml.contracts.poisoning import SCREENS, compare_batches, flag_rows
+from secure_ml.screening.poisoning import SCREENS, compare_batches, flag_rows
 from tests.attacks.poison import DATA, KINDS, SHARES, Kind, forest, linear, plant, success
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "poisoning.md"

@@ -12,7 +12,7 @@ import warnings
 
 import numpy as np
 
-from secure_ml.contracts.poisoning import SCREENS, compare_batches
+from secure_ml.screening.poisoning import SCREENS, compare_batches
 from tests.attacks.poison import DATA
 from tests.attacks.poisoning_figures import DOCUMENT, SEEDS, measure
 

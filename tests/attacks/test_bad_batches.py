@@ -201,7 +201,7 @@ def test_pandera_switched_off_in_the_environment_switches_nothing_off(tmp_path: 
     plain = (
         "import sys, polars as pl\n"
         "from secure_ml.models.heart_disease import model\n"
-        "from secure_ml.contracts.reading import parse_batch\n"
+        "from secure_ml.tables.batch_files import parse_batch\n"
         "from pathlib import Path\n"
         "table = parse_batch(Path(sys.argv[1]).read_bytes(), model.batches, 'x')\n"
         "model.schema.validate(table.cast(pl.Float64))\n"
@@ -225,7 +225,7 @@ def test_pandera_switched_off_in_the_environment_switches_nothing_off(tmp_path: 
 
 def test_the_table_of_the_readme_holds_for_the_four_hospitals() -> None:
     from secure_ml.contracts.checking import check
-    from secure_ml.contracts.reading import open_batch
+    from secure_ml.tables.batch_files import open_batch
 
     found = {
         name: check(open_batch(path.read_bytes(), model.batches, name), model)
@@ -246,7 +246,7 @@ def test_the_table_of_the_readme_holds_for_the_four_hospitals() -> None:
 
 
 def test_a_report_on_no_table_is_an_error_of_its_own() -> None:
-    from secure_ml.contracts.reading import parse_batch
+    from secure_ml.tables.batch_files import parse_batch
 
     with pytest.raises(MalformedError, match="where it is"):
         parse_batch(b"", model.batches, "where it is")

@@ -21,8 +21,8 @@ import pytest
 
 from secure_ml.cli import main
 from secure_ml.contracts.checking import check_table
-from secure_ml.contracts.tables import open_table
 from secure_ml.errors import MalformedError, PreconditionError, SecureMLError
+from secure_ml.tables.data_files import open_table
 
 SCHEMA = pa.DataFrameSchema(
     {"a": pa.Column(pl.Int64, pa.Check.in_range(0, 10)), "b": pa.Column(pl.Float64, nullable=True)}, strict=True
@@ -225,7 +225,7 @@ def test_one_large_cell_that_a_million_rows_refer_to_is_given_up_in_bounded_memo
     program = (
         "import sys, pathlib, pandera.polars as pa\n"
         "from secure_ml.contracts.checking import check_table\n"
-        "from secure_ml.contracts.tables import open_table\n"
+        "from secure_ml.tables.data_files import open_table\n"
         "from secure_ml.errors import MalformedError\n"
         "try:\n"
         "    check_table(open_table(pathlib.Path(sys.argv[1])), pa.DataFrameSchema("

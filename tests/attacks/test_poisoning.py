@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from secure_ml.contracts.poisoning import MAX_ROWS, SCREENS, flag_rows, screen_poisoning
 from secure_ml.errors import PreconditionError
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model as heart_disease
+from secure_ml.screening.poisoning import MAX_ROWS, SCREENS, flag_rows, screen_poisoning
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset

@@ -15,10 +15,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from secure_ml.contracts.reading import parse_batch
 from secure_ml.contracts.requests import RequestRules, request_rules
 from secure_ml.models.heart_disease import model
 from secure_ml.monitoring.drift import Window, compare
+from secure_ml.tables.batch_files import parse_batch
 
 SPLITS = 400
 SIZES = (30, 60, 100)

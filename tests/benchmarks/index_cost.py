@@ -14,12 +14,12 @@ from pathlib import Path
 
 from secure_ml.contracts.checking import check
 from secure_ml.contracts.declared_profiles import profile_frame
-from secure_ml.contracts.profile import render
-from secure_ml.contracts.reading import open_batch
 from secure_ml.digests import digest_of, sha256
 from secure_ml.gates import record
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
+from secure_ml.profiles.document import render
+from secure_ml.tables.batch_files import open_batch
 from secure_ml.validation_docs import write_own_docs
 from secure_ml.validation_docs.state import Place, gather
 from tests.installed_home import environment_in

@@ -14,8 +14,8 @@ from typing import get_args
 import numpy as np
 import polars as pl
 
-from secure_ml.contracts.personal import PersonalKind, personal_rows, screen_table
-from secure_ml.contracts.tables import table_of
+from secure_ml.screening.personal_data import PersonalKind, personal_rows, screen_table
+from secure_ml.tables.data_files import table_of
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "personal.md"
 BEGIN, END = "<!-- costs -->\n", "<!-- end of costs -->\n"

@@ -33,9 +33,9 @@ def _columns(shift: float) -> str:
 
 
 def make() -> None:
-    from secure_ml.contracts.profile import render
-    from secure_ml.contracts.profiling import profile_table
-    from secure_ml.contracts.tables import open_table
+    from secure_ml.profiles.document import render
+    from secure_ml.profiles.profiling import profile_table
+    from secure_ml.tables.data_files import open_table
 
     for shift, name in enumerate(SAMPLES):
         path = Path(FOLDER) / f"{name}.parquet"
@@ -44,8 +44,8 @@ def make() -> None:
 
 
 def _compare() -> list[tuple[str, str, float, float]]:
-    from secure_ml.contracts.comparing import compare_profiles
-    from secure_ml.contracts.profile import parse
+    from secure_ml.profiles.distances import compare_profiles
+    from secure_ml.profiles.document import parse
 
     one, two = (parse((Path(FOLDER) / f"{name}.json").read_bytes()) for name in SAMPLES)
     return [(item.column, item.measure, item.value, item.bound) for item in compare_profiles(one, two)]
@@ -56,8 +56,8 @@ def _exact() -> dict[str, Any]:
     from scipy.spatial.distance import jensenshannon
     from scipy.stats import ks_2samp
 
-    from secure_ml.contracts.comparing import bin_edges
-    from secure_ml.contracts.profile import parse
+    from secure_ml.profiles.distances import bin_edges
+    from secure_ml.profiles.document import parse
 
     one, two = (pl.read_parquet(Path(FOLDER) / f"{name}.parquet") for name in SAMPLES)
     profile = parse((Path(FOLDER) / "reference.json").read_bytes())
@@ -92,8 +92,8 @@ def main() -> None:
         case "make":
             measured(make)
         case "compare":
-            import secure_ml.contracts.comparing
-            import secure_ml.contracts.profile  # noqa: F401 - imports are outside the clock
+            import secure_ml.profiles.distances
+            import secure_ml.profiles.document  # noqa: F401 - imports are outside the clock
 
             measured(_compare)
         case "exact":

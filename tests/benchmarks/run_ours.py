@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from secure_ml.contracts.queries import MEMORY
+from secure_ml.tables.queries import MEMORY
 from tests.benchmarks.measuring import measured
 
 WORK, FILE, *MORE = sys.argv[1:]
@@ -26,7 +26,7 @@ def _duckdb(query: str) -> Callable[[], Any]:
 
 def _contract(*, most_rules: bool = True, unique: bool = True, one: str | None = None, email: bool = False) -> Any:
     from secure_ml.contracts.checking import check_table
-    from secure_ml.contracts.tables import open_table
+    from secure_ml.tables.data_files import open_table
     from tests.benchmarks.orders_contract import RULES, build
 
     names = tuple(name for name in RULES if (unique if name == "unique order_id" else most_rules))
@@ -44,9 +44,9 @@ def _contract(*, most_rules: bool = True, unique: bool = True, one: str | None =
 
 
 def _profile() -> Callable[[], Any]:
-    from secure_ml.contracts.profile import render
-    from secure_ml.contracts.profiling import profile_table
-    from secure_ml.contracts.tables import open_table
+    from secure_ml.profiles.document import render
+    from secure_ml.profiles.profiling import profile_table
+    from secure_ml.tables.data_files import open_table
 
     return lambda: len(render(profile_table(open_table(Path(FILE)))))
 

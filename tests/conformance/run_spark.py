@@ -15,8 +15,8 @@ import ibis
 from pyspark.sql import SparkSession
 
 from secure_ml.contracts.checking import check_table
-from secure_ml.contracts.profile import render
-from secure_ml.contracts.profiling import profile_table
+from secure_ml.profiles.document import render
+from secure_ml.profiles.profiling import profile_table
 from tests.conformance.cases import CASES
 from tests.conformance.profiled import frame_to_profile
 from tests.pandera_oracle import of_findings

@@ -18,13 +18,13 @@ import polars as pl
 import pytest
 
 from secure_ml.contracts.checking import check_table
-from secure_ml.contracts.comparing import compare_profiles
-from secure_ml.contracts.profile import ColumnProfile, Moments, Profile, parse, render
-from secure_ml.contracts.profiling import profile_table
 from secure_ml.contracts.requests import RequestRules, request_rules
-from secure_ml.contracts.tables import open_table
 from secure_ml.models.heart_disease import model as heart_disease
+from secure_ml.profiles.distances import compare_profiles
+from secure_ml.profiles.document import ColumnProfile, Moments, Profile, parse, render
+from secure_ml.profiles.profiling import profile_table
 from secure_ml.spec import GuardedModel
+from secure_ml.tables.data_files import open_table
 from tests.conformance.cases import CASES, Case
 from tests.conformance.profiled import frame_to_profile
 from tests.environments import interpreter

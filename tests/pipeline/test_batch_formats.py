@@ -13,7 +13,6 @@ import pytest
 
 from secure_ml.contracts.checking import check, check_table
 from secure_ml.contracts.findings import Report
-from secure_ml.contracts.reading import open_batch
 from secure_ml.digests import sha256
 from secure_ml.errors import RejectedError
 from secure_ml.gates import Evidence, read_subjects
@@ -26,6 +25,7 @@ from secure_ml.stages.training_set import TRAINING_FILE, training_set
 from secure_ml.stages.validated_dataset import TABLE_FILE, validated_dataset
 from secure_ml.stages.validation import check_stage
 from secure_ml.stages.versions import compare
+from secure_ml.tables.batch_files import open_batch
 from tests.installed_home import environment_in, flip, serving
 from tests.pipeline.test_own_model import run_script
 from tests.readme_model import environment_with, install, rows

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from secure_ml.contracts import comparing
-from secure_ml.contracts.column_scans import ColumnScan
-from secure_ml.contracts.comparing import bin_edges, compare_profiles
-from secure_ml.contracts.profile import ColumnProfile, Profile, parse, render
-from secure_ml.contracts.profile_columns import Size, merge, merge_columns
-from secure_ml.contracts.profiling import profile_batches
-from secure_ml.contracts.sketches import Points, Registers, compress, estimate, hash_text, heaviest, thin
+from secure_ml.profiles import distances
+from secure_ml.profiles.column_scan import ColumnScan
+from secure_ml.profiles.distances import bin_edges, compare_profiles
+from secure_ml.profiles.document import ColumnProfile, Profile, parse, render
+from secure_ml.profiles.merging import Size, merge, merge_columns
+from secure_ml.profiles.profiling import profile_batches
+from secure_ml.profiles.sketches import Points, Registers, compress, estimate, hash_text, heaviest, thin
 
 MASK = (1 << 64) - 1
 calm = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -287,8 +287,8 @@ def test_no_shares_within_their_errors_give_a_distance_outside_its_interval(bins
     inside = [
         ends[0] + (ends[1] - ends[0]) * np.array([item[place] for item in bins]) for ends, place in ((p, 2), (q, 3))
     ]
-    for term in (comparing._stability, comparing._jensen_shannon):
-        low, high = comparing._interval(term, (p[0], p[1]), (q[0], q[1]))
+    for term in (distances._stability, distances._jensen_shannon):
+        low, high = distances._interval(term, (p[0], p[1]), (q[0], q[1]))
         assert low - 1e-9 <= float(term(*inside).sum()) <= high + 1e-9
 
 

@@ -10,8 +10,8 @@ import polars as pl
 from secure_ml.contracts.checking import find_anomalies
 from secure_ml.contracts.declared_profiles import profile_as_declared
 from secure_ml.contracts.findings import Report
-from secure_ml.contracts.profile import Profile
-from secure_ml.contracts.tables import table_of
+from secure_ml.profiles.document import Profile
+from secure_ml.tables.data_files import table_of
 
 
 def column(dtype: Any, *checks: Any, nullable: bool = True, **settings: Any) -> pa.Column:

@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 
 from secure_ml.contracts.inference import infer_contract
-from secure_ml.contracts.profile import Profile
-from secure_ml.contracts.profiling import profile_batches
+from secure_ml.profiles.document import Profile
+from secure_ml.profiles.profiling import profile_batches
 
 
 def profile_of(frame: pl.DataFrame, **more: Any) -> Profile:

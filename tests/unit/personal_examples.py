@@ -19,7 +19,7 @@ import phonenumbers
 import polars as pl
 from stdnum import iban, luhn
 
-from secure_ml.contracts.personal import PersonalKind, personal_rows
+from secure_ml.screening.personal_data import PersonalKind, personal_rows
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "personal.md"
 BEGIN, END = "<!-- figures -->\n", "<!-- end -->\n"

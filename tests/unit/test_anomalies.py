@@ -14,9 +14,9 @@ from pandera.errors import SchemaErrors
 from secure_ml.contracts.anomalies import load_reference
 from secure_ml.contracts.checking import find_anomalies
 from secure_ml.contracts.checks import distinct_at_least, distinct_at_most, items_between
-from secure_ml.contracts.profile import render
-from secure_ml.contracts.tables import open_table
 from secure_ml.errors import MalformedError, PreconditionError
+from secure_ml.profiles.document import render
+from secure_ml.tables.data_files import open_table
 from tests.unit.anomaly_examples import column, contract, find, paid, profile, said
 
 

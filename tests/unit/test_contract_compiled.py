@@ -17,7 +17,7 @@ from secure_ml.contracts import checks as ready
 from secure_ml.contracts.checking import check_table
 from secure_ml.contracts.findings import Report
 from secure_ml.contracts.rules import Rule
-from secure_ml.contracts.tables import open_table, table_of
+from secure_ml.tables.data_files import open_table, table_of
 
 NAN, INF = math.nan, math.inf
 COLUMNS = {

@@ -17,8 +17,8 @@ from pandera.config import ValidationDepth, config_context
 
 from secure_ml.contracts import checks as ready
 from secure_ml.contracts.checking import check_table
-from secure_ml.contracts.tables import open_table, table_of
 from secure_ml.errors import MalformedError, PreconditionError
+from secure_ml.tables.data_files import open_table, table_of
 from tests.pandera_oracle import by_pandera, of_findings
 
 INT = pl.Int64

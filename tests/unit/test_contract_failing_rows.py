@@ -10,7 +10,7 @@ import pytest
 
 from secure_ml.contracts.checking import check_table
 from secure_ml.contracts.failing import MAX_FAILING_ROWS
-from secure_ml.contracts.tables import open_table
+from secure_ml.tables.data_files import open_table
 
 ROWS = 400_000
 SCHEMA = pa.DataFrameSchema({"x": pa.Column(pl.Int64, pa.Check.gt(0)), "s": pa.Column(pl.String)})

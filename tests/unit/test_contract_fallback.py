@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 
 from secure_ml.cli import main
-from secure_ml.contracts import queries
 from secure_ml.contracts.checking import check_table
-from secure_ml.contracts.tables import table_of
 from secure_ml.errors import PreconditionError
+from secure_ml.tables import queries
+from secure_ml.tables.data_files import table_of
 
 OWN = pa.Check(lambda data: data.lazyframe.select(pl.col(data.key) != "c"), name="mine")
 

@@ -8,10 +8,11 @@ import pandera.polars as pa
 import polars as pl
 import pytest
 
-from secure_ml.contracts import few_values, one_pass, tables
+from secure_ml.contracts import few_values, one_pass
 from secure_ml.contracts.checking import check_table
 from secure_ml.contracts.findings import Report
-from secure_ml.contracts.tables import open_table
+from secure_ml.tables import data_files
+from secure_ml.tables.data_files import open_table
 
 ROWS = 60_000
 VALUES = ["new", "paid", "", "Zürich", "e\u0301", "XX", None]
@@ -90,7 +91,7 @@ def test_where_the_later_values_take_too_much_memory_rows_are_counted(
 ) -> None:
     few: list[str | None] = ["new"] * 50_000 + [f"later {row:0300}" for row in range(200_000)]
     path = write(tmp_path / "t.parquet", few)
-    monkeypatch.setattr(tables, "MEMORY", "60MB")
+    monkeypatch.setattr(data_files, "MEMORY", "60MB")
     found = seen(check_table(open_table(path), SCHEMA))
     assert by_value == [], "the pass over the values ran out of memory"
     assert found["few str_startswith(n) block"] == 200_000

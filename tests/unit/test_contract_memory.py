@@ -8,10 +8,10 @@ import pandera.polars as pa
 import polars as pl
 import pytest
 
-from secure_ml.contracts import tables
 from secure_ml.contracts.checking import check_table
 from secure_ml.contracts.checks import mean_between
-from secure_ml.contracts.tables import open_table
+from secure_ml.data_files.data_files import open_table
+from secure_ml.tables import data_files
 
 ROWS = 1_000_000
 LIMIT = "32MB"
@@ -36,7 +36,7 @@ def write(path: Path, again: int | None = None) -> Path:
 def test_a_table_larger_than_the_memory_passes_and_a_repeated_id_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "MEMORY", LIMIT)
+    monkeypatch.setattr(data_files, "MEMORY", LIMIT)
     table = open_table(write(tmp_path / "good"))
     (limit,) = table.get_backend().con.execute("SELECT current_setting('memory_limit')").fetchall()
     assert limit == ("30.5 MiB",)

@@ -14,7 +14,7 @@ from secure_ml.contracts import checks as ready
 from secure_ml.contracts.build_reports import render_sarif
 from secure_ml.contracts.checking import check_table
 from secure_ml.contracts.findings import Report
-from secure_ml.contracts.tables import open_table, table_of
+from secure_ml.tables.data_files import open_table, table_of
 
 TABLE = pl.DataFrame({"n": [1, 2, 50, 3, -7, 60], "s": ["a", "b", None, "a", "c", "b"]})
 

@@ -19,8 +19,8 @@ from secure_ml.contracts.checking import check_table
 from secure_ml.contracts.checks import columns_compare, mean_between, no_duplicate_rows, null_fraction_at_most
 from secure_ml.contracts.loading import load_contract
 from secure_ml.contracts.rules import compile_rules
-from secure_ml.contracts.tables import table_of
 from secure_ml.errors import MalformedError, PreconditionError
+from secure_ml.tables.data_files import table_of
 
 
 def with_metadata(of_column: object = None, of_table: object = None) -> pa.DataFrameSchema:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from secure_ml.contracts import uniqueness
 from secure_ml.contracts.checking import check_table
 from secure_ml.contracts.checks import no_duplicate_rows
-from secure_ml.contracts.tables import table_of
+from secure_ml.tables.data_files import table_of
 
 
 def counts(one: int, both: int, again: int) -> dict[str, int]:

@@ -10,13 +10,15 @@ import polars as pl
 import pytest
 
 from secure_ml.contracts import checks as ready
-from secure_ml.contracts import failing, guessing, profiling, wide
+from secure_ml.contracts import failing, wide
 from secure_ml.contracts.checking import check_table
 from secure_ml.contracts.findings import Report
-from secure_ml.contracts.guessing import with_guessed_types
-from secure_ml.contracts.profile import Profile
-from secure_ml.contracts.profiling import profile_table
-from secure_ml.contracts.tables import open_table
+from secure_ml.profiles import profiling
+from secure_ml.profiles.document import Profile
+from secure_ml.profiles.profiling import profile_table
+from secure_ml.tables import type_inference
+from secure_ml.tables.data_files import open_table
+from secure_ml.tables.type_inference import with_guessed_types
 
 
 def small_contract() -> pa.DataFrameSchema:
@@ -130,6 +132,6 @@ def test_types_and_profile_are_the_same_for_some_columns_at_a_time(
         return dtypes, profile_table(table, personal=["said"])
 
     together = seen()
-    monkeypatch.setattr(guessing, "COLUMNS_AT_ONCE", 3)
+    monkeypatch.setattr(type_inference, "COLUMNS_AT_ONCE", 3)
     monkeypatch.setattr(profiling, "COLUMNS_AT_ONCE", 3)
     assert seen() == together

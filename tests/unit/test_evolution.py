@@ -24,7 +24,7 @@ from secure_ml.contracts.checks import (
 )
 from secure_ml.contracts.evolution import Change, diff_contracts
 from secure_ml.contracts.rules import compile_rules
-from secure_ml.contracts.tables import table_of
+from secure_ml.tables.data_files import table_of
 
 C = pa.Check
 

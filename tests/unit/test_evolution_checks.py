@@ -12,7 +12,7 @@ import pytest
 
 from secure_ml.contracts.evolution import diff_contracts
 from secure_ml.contracts.loading import load_contract
-from secure_ml.contracts.personal import no_personal_data
+from secure_ml.screening.personal_data import no_personal_data
 
 HEAD = """
 import dataclasses, functools, re, threading

@@ -20,7 +20,7 @@ from secure_ml.contracts import checks
 from secure_ml.contracts.checking import check_table
 from secure_ml.contracts.contract_source import Call, Column, render_source
 from secure_ml.contracts.inference import infer_contract
-from secure_ml.contracts.tables import table_of
+from secure_ml.tables.data_files import table_of
 from tests.unit.inferring import infer, profile_of, schema_of
 
 RUFF = str(Path(sys.executable).parent / "ruff")

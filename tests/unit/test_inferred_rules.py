@@ -12,7 +12,7 @@ import pytest
 from secure_ml.contracts.checking import check_table, find_anomalies
 from secure_ml.contracts.declared_profiles import profile_as_declared
 from secure_ml.contracts.inference import infer_contract
-from secure_ml.contracts.tables import table_of
+from secure_ml.tables.data_files import table_of
 from tests.unit.inferring import check_names, column_of, infer, profile_of, range_of, schema_of
 
 

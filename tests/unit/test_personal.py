@@ -12,32 +12,32 @@ import pandera.polars as pa
 import polars as pl
 import pytest
 
-from secure_ml.contracts import personal
 from secure_ml.contracts.checking import check_table, find_anomalies
 from secure_ml.contracts.declared_profiles import profile_as_declared, profile_frame
 from secure_ml.contracts.findings import Report
-from secure_ml.contracts.personal import (
+from secure_ml.contracts.rules import compile_rules
+from secure_ml.errors import PreconditionError
+from secure_ml.installation import Installation
+from secure_ml.models.heart_disease import model as heart_disease
+from secure_ml.profiles.document import render as document_of
+from secure_ml.screening import personal_data
+from secure_ml.screening.personal_data import (
     known_personal,
     no_personal_data,
     personal_rows,
     screen_table,
     with_personal,
 )
-from secure_ml.contracts.personal_forms import NATIONAL_IDS
-from secure_ml.contracts.profile import render as document_of
-from secure_ml.contracts.rules import compile_rules
-from secure_ml.contracts.tables import open_table, table_of
-from secure_ml.errors import PreconditionError
-from secure_ml.installation import Installation
-from secure_ml.models.heart_disease import model as heart_disease
+from secure_ml.screening.personal_kinds import NATIONAL_IDS
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.tables.data_files import open_table, table_of
 from tests.unit.personal_examples import BEGIN, CASES, DOCUMENT, END, Case, examples, measure, render
 
 CARD = "4111 1111 1111 1111"  # the networks' own test number
 
 
-def rows(texts: list[Any], kind: personal.PersonalKind, **options: Any) -> list[bool]:
+def rows(texts: list[Any], kind: personal_data.PersonalKind, **options: Any) -> list[bool]:
     return personal_rows(pl.Series(texts), kind, **options).to_list()
 
 
@@ -75,7 +75,7 @@ def test_the_documents_say_of_how_many_countries_ids_are_known() -> None:
         ("RSSMRA85T10A562S", "national_id"),
     ],
 )
-def test_one_cell_is_enough(text: str, kind: personal.PersonalKind) -> None:
+def test_one_cell_is_enough(text: str, kind: personal_data.PersonalKind) -> None:
     assert rows([None, "nothing", text], kind) == [False, False, True]
 
 
@@ -96,7 +96,7 @@ def test_one_cell_is_enough(text: str, kind: personal.PersonalKind) -> None:
         ("123456782", "national_id"),
     ],
 )
-def test_a_look_alike_is_not_taken_for_one(text: str, kind: personal.PersonalKind) -> None:
+def test_a_look_alike_is_not_taken_for_one(text: str, kind: personal_data.PersonalKind) -> None:
     assert rows([text], kind) == [False]
 
 
@@ -124,14 +124,14 @@ def test_bare_national_phone_numbers_are_told_by_the_whole_column_only() -> None
 
 
 def test_more_candidates_than_the_bound_give_a_lower_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(personal, "MAX_CANDIDATES", 100)
+    monkeypatch.setattr(personal_data, "MAX_CANDIDATES", 100)
     texts = [f"user{index}@example.com" for index in range(1000)]
     assert sum(rows(texts, "email")) == 100
     assert rows(texts, "email") == rows(texts, "email")
 
 
 def test_a_long_cell_costs_little_and_only_its_beginning_is_looked_at() -> None:
-    long = "a" * personal.MAX_CHARACTERS
+    long = "a" * personal_data.MAX_CHARACTERS
     assert rows([long + " bob@example.com", "bob@example.com " + long, "@" * 200_000, "1 " * 100_000], "email") == [
         *(False, True, False, False)
     ]
@@ -235,7 +235,7 @@ def test_the_screen_of_a_table_finds_what_the_checks_of_a_column_find(case: Case
     texts = examples(case)
     frame = pl.DataFrame({"note": texts})
     counts = {item.rule: item.failed for item in screen_table(table_of(frame))}
-    kinds = get_args(personal.PersonalKind)
+    kinds = get_args(personal_data.PersonalKind)
     expected = {f"no_personal_data({kind})": sum(rows(texts, kind)) for kind in kinds}
     assert counts == {rule: count for rule, count in expected.items() if count}
     assert counts[f"no_personal_data({case.kind})"] >= 180
@@ -246,7 +246,7 @@ def test_the_screen_says_where_it_looked_at_a_part_only(monkeypatch: pytest.Monk
     assert [item.sentence for item in screen_table(table, most_rows=300)] == [
         "mail: 300 of the first 300 rows hold an e-mail address"
     ]
-    monkeypatch.setattr(personal, "MAX_CANDIDATES", 100)
+    monkeypatch.setattr(personal_data, "MAX_CANDIDATES", 100)
     assert [item.sentence for item in screen_table(table, tier="block")] == [
         "mail: at least 100 of 1000 rows hold an e-mail address"
     ]

@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from secure_ml.contracts.declared_profiles import profile_frame
-from secure_ml.contracts.profile import ColumnProfile, Profile, parse, render
-from secure_ml.contracts.profiling import profile_batches, profile_table
-from secure_ml.contracts.tables import open_table
 from secure_ml.digests import canonical_json
 from secure_ml.errors import MalformedError, PreconditionError
+from secure_ml.profiles.document import ColumnProfile, Profile, parse, render
+from secure_ml.profiles.profiling import profile_batches, profile_table
+from secure_ml.tables.data_files import open_table
 
 
 def profile_of(columns: dict[str, Any], **settings: Any) -> Profile:

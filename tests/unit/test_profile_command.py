@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from secure_ml.cli import main
-from secure_ml.contracts.profile import parse
+from secure_ml.profiles.document import parse
 
 CONTRACT = """
 import pandera.polars as pa

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
-from secure_ml.contracts.comparing import Distance, bin_edges, compare_profiles
-from secure_ml.contracts.profile import Profile
-from secure_ml.contracts.profiling import profile_batches
 from secure_ml.models import heart_disease
+from secure_ml.profiles.distances import Distance, bin_edges, compare_profiles
+from secure_ml.profiles.document import Profile
+from secure_ml.profiles.profiling import profile_batches
 
 TAXI = Path(__file__).parents[3] / "shared" / "data" / "chicago_taxi" / "data.csv"
 HEARTS = Path(heart_disease.__file__).parent / "heart_disease_data"

@@ -8,13 +8,13 @@ import polars as pl
 import pytest
 
 from secure_ml.contracts.declared_profiles import profile_frame
-from secure_ml.contracts.profile import parse
-from secure_ml.contracts.profile_columns import merge
 from secure_ml.digests import parse_json
 from secure_ml.errors import RejectedError
 from secure_ml.gates import read_subjects
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
+from secure_ml.profiles.document import parse
+from secure_ml.profiles.merging import merge
 from secure_ml.stages.dataset import dataset, dataset_folder
 from secure_ml.stages.training_set import TRAINING_FILE, training_set
 from secure_ml.stages.validated_dataset import PROFILE_FILE, TABLE_FILE, validated_dataset

@@ -15,11 +15,11 @@ import pytest
 from secure_ml.contracts.checking import check, check_table, find_anomalies
 from secure_ml.contracts.checks import null_fraction_at_most, row_count_between
 from secure_ml.contracts.findings import Unjudged
-from secure_ml.contracts.reading import open_batch
 from secure_ml.contracts.slicing import Slice
-from secure_ml.contracts.tables import open_table, table_of
 from secure_ml.errors import PreconditionError
 from secure_ml.spec import find_model
+from secure_ml.tables.batch_files import open_batch
+from secure_ml.tables.data_files import open_table, table_of
 from tests.unit.anomaly_examples import column, contract, find, profile, said
 
 

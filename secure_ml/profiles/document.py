@@ -3,7 +3,7 @@
 A column is kept as counts, moments and one of two states. *Exact*: it has at most `EXACT_VALUES` different values, none
 longer than `LONGEST_VALUE` characters, and all are kept with their counts; every figure is exact. *Sketched*: it has
 more, and holds its most frequent values, a quantile sketch and HyperLogLog registers, each with its error
-(`secure_ml.contracts.sketches`). All figures are derived from that state, so that a document cannot contradict itself.
+(`secure_ml.profiles.sketches`). All figures are derived from that state, so that a document cannot contradict itself.
 
 Figures of numbers are over finite values; NaN and infinities are counted beside them. Times are whole microseconds
 since 1970-01-01 in UTC, dates at midnight, times of day since midnight, booleans 0 and 1, decimals the nearest double.
@@ -21,9 +21,9 @@ from typing import Literal, TypeAlias
 import msgspec
 import numpy as np
 
-from secure_ml.contracts.sketches import HIGHEST_RANK, REGISTERS, estimate
 from secure_ml.digests import Digest, canonical_json, parse_json, sha256
 from secure_ml.errors import MalformedError
+from secure_ml.profiles.sketches import HIGHEST_RANK, REGISTERS, estimate
 
 __all__ = [
     "EXACT_VALUES",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from secure_ml.contracts.batches import fetch_batches
-from secure_ml.contracts.profile import Profile
-from secure_ml.contracts.profile_columns import KEPT, without_values
-from secure_ml.contracts.queries import COLUMNS_AT_ONCE
-from secure_ml.contracts.scan import scan_batches, unit_rows
+from secure_ml.profiles.document import Profile
+from secure_ml.profiles.merging import KEPT, without_values
+from secure_ml.profiles.scan import scan_batches, unit_rows
+from secure_ml.tables.arrow_batches import fetch_batches
+from secure_ml.tables.queries import COLUMNS_AT_ONCE
 
 if TYPE_CHECKING:
     import ibis
@@ -30,7 +30,7 @@ def profile_table(table: ibis.Table, *, personal: Collection[str] = ()) -> Profi
         MalformedError: The table's file cannot be read to its end.
     """
     if table.get_backend().name == "pyspark":
-        from secure_ml.contracts.spark_profiles import profile_spark_table
+        from secure_ml.profiles.spark import profile_spark_table
 
         return without_values(profile_spark_table(table), personal)
     names, parts = table.columns, []

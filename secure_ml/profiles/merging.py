@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secure_ml.contracts.profile import (
+from secure_ml.errors import PreconditionError
+from secure_ml.profiles.document import (
     EXACT_VALUES,
     ColumnProfile,
     Moments,
@@ -20,7 +21,7 @@ from secure_ml.contracts.profile import (
     Tally,
     Value,
 )
-from secure_ml.contracts.sketches import (
+from secure_ml.profiles.sketches import (
     Numbers,
     Points,
     Registers,
@@ -29,7 +30,6 @@ from secure_ml.contracts.sketches import (
     heaviest,
     merge_points,
 )
-from secure_ml.errors import PreconditionError
 
 __all__ = [
     "KEPT",

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.contracts.queries import COLUMNS_AT_ONCE, fetch
-from secure_ml.contracts.tables import dtypes_of, is_text
-from secure_ml.contracts.typing_text import typed
+from secure_ml.tables.data_files import dtypes_of, is_text
+from secure_ml.tables.queries import COLUMNS_AT_ONCE, fetch
+from secure_ml.tables.text_types import typed
 
 if TYPE_CHECKING:
     import ibis

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secure_ml.contracts.profile import (
+from secure_ml.profiles.document import (
     EXACT_VALUES,
     LONGEST_VALUE,
     ColumnProfile,
@@ -26,7 +26,7 @@ from secure_ml.contracts.profile import (
     Tally,
     Value,
 )
-from secure_ml.contracts.profile_columns import (
+from secure_ml.profiles.merging import (
     SCANNED,
     Size,
     lighten,
@@ -36,7 +36,7 @@ from secure_ml.contracts.profile_columns import (
     sketch_of,
     tally_of,
 )
-from secure_ml.contracts.sketches import (
+from secure_ml.profiles.sketches import (
     Numbers,
     Points,
     Registers,

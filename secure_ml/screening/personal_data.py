@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING, Any, get_args
 from secure_ml.contracts.binding import personal_columns, resolve
 from secure_ml.contracts.expressions import count_where
 from secure_ml.contracts.findings import Finding, Report, in_order
-from secure_ml.contracts.personal_forms import MAX_CHARACTERS, PersonalKind, proved
-from secure_ml.contracts.queries import COLUMNS_AT_ONCE, fetch
 from secure_ml.contracts.rules import CODE_OF_CHECK, Rules, Tier, compile_rules
-from secure_ml.contracts.tables import table_of
 from secure_ml.errors import PreconditionError
+from secure_ml.screening.personal_kinds import MAX_CHARACTERS, PersonalKind, proved
+from secure_ml.tables.data_files import table_of
+from secure_ml.tables.queries import COLUMNS_AT_ONCE, fetch
 
 if TYPE_CHECKING:
     import ibis

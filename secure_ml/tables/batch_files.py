@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from secure_ml.contracts.queries import fetch, fetch_polars
-from secure_ml.contracts.tables import dtypes_of, open_bytes
 from secure_ml.spec import Batches
+from secure_ml.tables.data_files import dtypes_of, open_bytes
+from secure_ml.tables.queries import fetch, fetch_polars
 
 if TYPE_CHECKING:
     import ibis

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from secure_ml.contracts.profile import Profile, parse, render
-from secure_ml.contracts.profile_columns import SCANNED, merge_all
-from secure_ml.contracts.scan import scan_batches
+from secure_ml.profiles.document import Profile, parse, render
+from secure_ml.profiles.merging import SCANNED, merge_all
+from secure_ml.profiles.scan import scan_batches
 
 if TYPE_CHECKING:
     import ibis

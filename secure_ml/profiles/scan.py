@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from secure_ml.contracts.column_scans import ColumnScan
-from secure_ml.contracts.profile import Profile
-from secure_ml.contracts.profile_columns import Size
+from secure_ml.profiles.column_scan import ColumnScan
+from secure_ml.profiles.document import Profile
+from secure_ml.profiles.merging import Size
 
 if TYPE_CHECKING:
     import pyarrow as pa

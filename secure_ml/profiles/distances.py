@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from secure_ml.contracts.profile import ColumnProfile, Profile, QuantileSketch
+from secure_ml.profiles.document import ColumnProfile, Profile, QuantileSketch
 
 __all__ = ["Distance", "Measure", "bin_edges", "compare_profiles"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from secure_ml.contracts.queries import said, where_of
+from secure_ml.tables.queries import said, where_of
 
 if TYPE_CHECKING:
     import ibis

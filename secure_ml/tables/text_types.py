@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.contracts.engine_functions import engine_function
 from secure_ml.contracts.expressions import Cell
 from secure_ml.errors import PreconditionError
+from secure_ml.tables.engine_functions import engine_function
 
 if TYPE_CHECKING:
     import polars as pl

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.contracts.engine_functions import engine_function
 from secure_ml.errors import MalformedError, PreconditionError, SecureMLError
+from secure_ml.tables.engine_functions import engine_function
 
 if TYPE_CHECKING:
     import ibis
