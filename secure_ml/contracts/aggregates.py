@@ -8,8 +8,9 @@ from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.checks import oldest
-from secure_ml.contracts.expressions import Cell, Unportable, count_where, inside, type_name
+from secure_ml.contracts.expressions import Unportable, count_where, inside, type_name
 from secure_ml.contracts.rules import Rule
+from secure_ml.tables.cells import Cell
 from secure_ml.tables.engine_functions import engine_aggregate
 
 if TYPE_CHECKING:

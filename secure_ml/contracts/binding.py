@@ -9,10 +9,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.contracts.expressions import Cell, Unportable, literal, type_name
+from secure_ml.contracts.expressions import Unportable, literal, type_name
 from secure_ml.contracts.findings import Finding, ReasonCode, prefix
 from secure_ml.contracts.rules import ContractColumn, Rule, Rules, Tier
 from secure_ml.errors import PreconditionError
+from secure_ml.tables.cells import Cell
 from secure_ml.tables.text_files import MAX_NAME, separated_by
 from secure_ml.tables.text_types import typed
 

@@ -20,13 +20,13 @@ from secure_ml.contracts.checks import COMPARISONS
 from secure_ml.contracts.patterns import portable
 from secure_ml.contracts.rules import Rule
 from secure_ml.errors import PreconditionError
+from secure_ml.tables.cells import Cell
 from secure_ml.tables.engine_functions import engine_aggregate
 
 if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
-    "Cell",
     "Part",
     "Unportable",
     "compare_columns",
@@ -59,25 +59,6 @@ def type_name(dtype: pl.DataType) -> str:
     text = str(dtype)
     hidden = len(text) > _MAX_TYPE or "Enum(" in text or "Extension(" in text
     return type(dtype).__name__ if hidden else text
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One column, as the rules see it.
-
-    Attributes:
-        name: The column.
-        dtype: As Polars would hold it.
-        value: An ibis value.
-        missing: An ibis boolean: the cell is missing.
-        wrong: An ibis boolean: the text is not of the declared type. None where the column is typed.
-    """
-
-    name: str
-    dtype: pl.DataType
-    value: Any
-    missing: Any
-    wrong: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.contracts.expressions import Cell
 from secure_ml.errors import PreconditionError
+from secure_ml.tables.cells import Cell
 from secure_ml.tables.engine_functions import engine_function
 
 if TYPE_CHECKING:

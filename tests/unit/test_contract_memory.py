@@ -10,8 +10,8 @@ import pytest
 
 from secure_ml.contracts.checking import check_table
 from secure_ml.contracts.checks import mean_between
-from secure_ml.data_files.data_files import open_table
 from secure_ml.tables import data_files
+from secure_ml.tables.data_files import open_table
 
 ROWS = 1_000_000
 LIMIT = "32MB"
