@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from secure_ml.contracts.requests import request_rules
+from secure_ml.contracts.request_rules import request_rules
 from secure_ml.errors import SecureMLError
 from secure_ml.home import read_file
 from secure_ml.spec import GuardedModel

@@ -22,12 +22,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from secure_ml.contracts.policy import Policy
 from secure_ml.digests import Digest, Json, parse_digest, sha256
 from secure_ml.errors import MalformedError, RejectedError, UnavailableError
 from secure_ml.home import Home, read_file
 from secure_ml.signing.envelope import sign_statement, verify_statement
 from secure_ml.signing.keys import Signer, Trust
+from secure_ml.tiers import TierRules
 
 __all__ = [
     "Evidence",
@@ -101,7 +101,7 @@ def require(evidence: Evidence) -> None:
         raise EvidenceRejectedError(evidence)
 
 
-def require_policy(evidence: Evidence, policy: Policy) -> None:
+def require_policy(evidence: Evidence, policy: TierRules) -> None:
     """Refuse evidence that was not made under `policy`.
 
     Raises:
@@ -139,7 +139,7 @@ def history(home: Home, trust: Trust, model: str, stage: str) -> list[Evidence]:
 
 
 def latest(
-    home: Home, trust: Trust, model: str, stage: str, *, policy: Policy | None = None, **inputs: str
+    home: Home, trust: Trust, model: str, stage: str, *, policy: TierRules | None = None, **inputs: str
 ) -> Evidence:
     """Return the newest evidence of a stage that was given `inputs` and made under `policy`, whatever its decision.
 

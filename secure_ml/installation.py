@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from secure_ml.contracts.policy import Policy, parse_policy
 from secure_ml.errors import PreconditionError
 from secure_ml.home import Home
 from secure_ml.signing.keys import Signer, Trust, make_signer_and_trust, signer_path
+from secure_ml.tiers import TierRules, parse_tier_rules
 
 __all__ = ["Installation"]
 
@@ -28,7 +28,7 @@ class Installation:
     home: Home
     trust: Trust
     signer_uri: str
-    policy: Policy = "production"
+    policy: TierRules = "production"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Installation:
@@ -44,7 +44,7 @@ class Installation:
                 raise PreconditionError(
                     f"{name}: lies in the home; keys beside what they verify prove nothing, move it elsewhere"
                 )
-        policy = parse_policy(environment.get("SECURE_ML_POLICY", ""))
+        policy = parse_tier_rules(environment.get("SECURE_ML_POLICY", ""))
         make_signer_and_trust(signer_uri, trust_root)
         return cls(home, Trust.load(trust_root), signer_uri, policy)
 

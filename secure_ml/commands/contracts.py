@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import ibis
 
     from secure_ml.contracts.findings import Finding, Report
-    from secure_ml.contracts.policy import Policy
     from secure_ml.profiles.document import Profile
+    from secure_ml.tiers import TierRules
 
 __all__ = ["add"]
 
@@ -83,7 +83,7 @@ def _import() -> None:
     try:
         import ibis.backends.duckdb  # noqa: F401 - imported here so that it costs less
 
-        import secure_ml.contracts.checking  # noqa: F401
+        import secure_ml.contracts.validate  # noqa: F401
     finally:
         gc.freeze()
         gc.enable()
@@ -100,7 +100,7 @@ def _validate(chosen: argparse.Namespace) -> int:
     verdict = "accepted" if report.accepted else "rejected"
     under = " under policy experiment" if _policy(chosen) == "experiment" else ""
     if chosen.junit or chosen.sarif:
-        from secure_ml.contracts.build_reports import render_junit, render_sarif
+        from secure_ml.contracts.ci_reports import render_junit, render_sarif
 
         if chosen.junit:
             _write(chosen.junit, render_junit(report, name))
@@ -153,8 +153,8 @@ def _too_few(rows: int) -> str:
 def _report(chosen: argparse.Namespace) -> tuple[str, Report]:
     if chosen.contract.endswith(".py"):
         return _of_file(chosen)
-    from secure_ml.contracts.checking import check
-    from secure_ml.contracts.policy import under_policy
+    from secure_ml.contracts.relaxed_reports import relax_batch_report
+    from secure_ml.contracts.validate import check
     from secure_ml.errors import PreconditionError
     from secure_ml.home import read_file
     from secure_ml.spec import find_model
@@ -170,26 +170,26 @@ def _report(chosen: argparse.Namespace) -> tuple[str, Report]:
     reading = {"columns": model.batches.columns, "null": model.batches.null}
     beside = _references(chosen, model.schema, reading)
     report = check(table, model, environment=chosen.environment, slices=chosen.slice, **beside)
-    return model.name, under_policy(_screened(chosen, report, model.schema), _policy(chosen), model.label)
+    return model.name, relax_batch_report(_screened(chosen, report, model.schema), _policy(chosen), model.label)
 
 
 def _of_file(chosen: argparse.Namespace) -> tuple[str, Report]:
-    from secure_ml.contracts.checking import check_table
-    from secure_ml.contracts.loading import load_contract
-    from secure_ml.contracts.policy import table_under_policy
+    from secure_ml.contracts.contract_file import load_contract
+    from secure_ml.contracts.relaxed_reports import relax_table_report
+    from secure_ml.contracts.validate import check_table
     from secure_ml.tables.data_files import open_table
 
     contract = load_contract(Path(chosen.contract))
     reading = reading_of(chosen)
     table = open_table(chosen.file, **reading)
     if chosen.previous or chosen.training or chosen.slice:
-        from secure_ml.contracts.checking import find_anomalies
+        from secure_ml.contracts.validate import find_anomalies
 
         beside = _references(chosen, contract, reading)
         report = find_anomalies(table, contract, environment=chosen.environment, slices=chosen.slice, **beside)
     else:
         report = check_table(table, contract, environment=chosen.environment)
-    return contract.name, table_under_policy(_screened(chosen, report, contract.schema, table), _policy(chosen))
+    return contract.name, relax_table_report(_screened(chosen, report, contract.schema, table), _policy(chosen))
 
 
 def _screened(chosen: argparse.Namespace, report: Report, schema: Any, table: ibis.Table | None = None) -> Report:
@@ -201,14 +201,14 @@ def _screened(chosen: argparse.Namespace, report: Report, schema: Any, table: ib
     return with_personal(report, schema, table, tier=chosen.personal_data, most_rows=None if blocks else _SCREENED_ROWS)
 
 
-def _policy(chosen: argparse.Namespace) -> Policy:
-    from secure_ml.contracts.policy import parse_policy
+def _policy(chosen: argparse.Namespace) -> TierRules:
+    from secure_ml.tiers import parse_tier_rules
 
-    return parse_policy(chosen.policy or os.environ.get("SECURE_ML_POLICY", ""))
+    return parse_tier_rules(chosen.policy or os.environ.get("SECURE_ML_POLICY", ""))
 
 
 def _references(chosen: argparse.Namespace, contract: Any, reading: Mapping[str, Any]) -> dict[str, Profile]:
-    from secure_ml.contracts.anomalies import load_reference
+    from secure_ml.contracts.engine.drift import load_reference
     from secure_ml.errors import SecureMLError
 
     found: dict[str, Profile] = {}

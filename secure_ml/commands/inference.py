@@ -39,7 +39,7 @@ def add(command: AddCommand) -> None:
 
 
 def _infer(chosen: argparse.Namespace) -> int:
-    from secure_ml.contracts.inference import infer_contract, may_be_key
+    from secure_ml.contracts.authoring.infer import infer_contract, may_be_key
     from secure_ml.errors import MalformedError
     from secure_ml.profiles.profiling import profile_table
     from secure_ml.tables.data_files import open_table
@@ -80,8 +80,8 @@ def _is_number(name: str) -> bool:
 def _contract(chosen: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from secure_ml.contracts.evolution import diff_contracts
-    from secure_ml.contracts.loading import load_contract
+    from secure_ml.contracts.authoring.diff import diff_contracts
+    from secure_ml.contracts.contract_file import load_contract
 
     changes = diff_contracts(load_contract(chosen.old).schema, load_contract(chosen.new).schema)
     counts = {kind: sum(change.kind == kind for change in changes) for kind in ("incompatible", "stricter", "looser")}

@@ -44,8 +44,8 @@ def _profile(chosen: argparse.Namespace) -> int:
 
     table = open_table(chosen.file, **reading_of(chosen))
     if chosen.contract:
-        from secure_ml.contracts.declared_profiles import profile_as_declared
-        from secure_ml.contracts.loading import load_contract
+        from secure_ml.contracts.contract_file import load_contract
+        from secure_ml.contracts.engine.declared_profiles import profile_as_declared
 
         profile = without_values(profile_as_declared(table, load_contract(chosen.contract)), chosen.personal)
     else:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from secure_ml.contracts.findings import Fallback, ReasonCode
-from secure_ml.contracts.patterns import portable
+from secure_ml.contracts.regex_subset import portable
 from secure_ml.errors import PreconditionError
 
 __all__ = ["CODE_OF_CHECK", "METADATA_KEY", "ContractColumn", "Rule", "Rules", "Tier", "compile_rules", "to_schema"]

@@ -24,8 +24,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, get_args
 
-from secure_ml.contracts.binding import personal_columns, resolve
-from secure_ml.contracts.expressions import count_where
+from secure_ml.contracts.engine.binding import personal_columns, resolve
+from secure_ml.contracts.engine.row_rules import count_where
 from secure_ml.contracts.findings import Finding, Report, in_order
 from secure_ml.contracts.rules import CODE_OF_CHECK, Rules, Tier, compile_rules
 from secure_ml.errors import PreconditionError

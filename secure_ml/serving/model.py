@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secure_ml.contracts.requests import RequestRules
+from secure_ml.contracts.request_rules import RequestRules
 from secure_ml.errors import MalformedError, RejectedError, SecureMLError
 from secure_ml.home import Home
 from secure_ml.releases import Release, current_release, read_released

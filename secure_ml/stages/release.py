@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from secure_ml.contracts.policy import require_production
 from secure_ml.digests import Digest, digest_of
 from secure_ml.errors import RejectedError, UnavailableError
 from secure_ml.gates import Evidence, find, history, latest, read_subjects, record, require, require_policy, trace
@@ -24,6 +23,7 @@ from secure_ml.stages.dataset import dataset_folder
 from secure_ml.stages.fetching import SEEN_STAGE
 from secure_ml.stages.trained_model import arrays
 from secure_ml.stages.training_set import HOLDOUT_FILE
+from secure_ml.tiers import require_production
 
 if TYPE_CHECKING:
     import numpy as np

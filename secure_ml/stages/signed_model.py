@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from secure_ml.contracts.policy import require_production
 from secure_ml.digests import digest_of, sha256
 from secure_ml.errors import RejectedError, SecureMLError
 from secure_ml.gates import Evidence, find, latest, read_subjects, record, require
@@ -11,6 +10,7 @@ from secure_ml.installation import Installation
 from secure_ml.releases import SIGNATURE
 from secure_ml.signing.model_signature import sign_model, verify_model
 from secure_ml.spec import GuardedModel
+from secure_ml.tiers import require_production
 
 __all__ = ["signed_model"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from secure_ml.contracts.requests import request_rules
+from secure_ml.contracts.request_rules import request_rules
 from secure_ml.digests import Digest, digest_of, sha256
 from secure_ml.errors import RejectedError
 from secure_ml.gates import Evidence, find, latest, read_subjects, record, require

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, cast
 
-from secure_ml.contracts.declared_profiles import profile_frame
+from secure_ml.contracts.engine.declared_profiles import profile_frame
 from secure_ml.contracts.findings import Finding
 from secure_ml.digests import Digest, Json, canonical_json, digest_of, sha256
 from secure_ml.errors import RejectedError

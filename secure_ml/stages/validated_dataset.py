@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.contracts.anomalies import needs_previous
-from secure_ml.contracts.checking import check
-from secure_ml.contracts.declared_profiles import profile_frame
+from secure_ml.contracts.engine.declared_profiles import profile_frame
+from secure_ml.contracts.engine.drift import needs_previous
 from secure_ml.contracts.findings import Report, unreadable
-from secure_ml.contracts.policy import Policy, under_policy
+from secure_ml.contracts.relaxed_reports import relax_batch_report
+from secure_ml.contracts.validate import check
 from secure_ml.datasets.quarantine import ROWS_FILE, render_quarantine
 from secure_ml.datasets.sifting import Sifted, sift
 from secure_ml.datasets.versions import Manifest, render_manifest
@@ -27,6 +27,7 @@ from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset_folder, read_batch, taken_in
 from secure_ml.tables.batch_files import frame_of, open_batch
 from secure_ml.tables.data_files import is_text, table_of
+from secure_ml.tiers import TierRules
 
 if TYPE_CHECKING:
     import ibis
@@ -40,7 +41,7 @@ def validation_cause(
     model: GuardedModel,
     batch: str,
     version: str,
-    policy: Policy,
+    policy: TierRules,
     released: Mapping[str, str] | None = None,
     follows: str = "",
 ) -> Digest:
@@ -167,7 +168,7 @@ def examine(installation: Installation, model: GuardedModel, batch: str) -> tupl
 
 def judge(
     model: GuardedModel,
-    policy: Policy,
+    policy: TierRules,
     content: bytes,
     batch: str,
     held: Collection[int] = (),
@@ -181,7 +182,7 @@ def judge(
 
     def contract(table: ibis.Table) -> Report:
         report = check(table, model, previous=previous)
-        return under_policy(with_personal(report, model.schema), policy, model.label)
+        return relax_batch_report(with_personal(report, model.schema), policy, model.label)
 
     try:
         table = open_batch(content, model.batches, batch)

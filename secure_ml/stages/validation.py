@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from secure_ml.contracts.policy import parse_policy
 from secure_ml.digests import Digest, sha256
 from secure_ml.errors import RejectedError, SecureMLError
 from secure_ml.gates import Evidence, find, read_subjects
@@ -18,6 +17,7 @@ from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset_folder, find_batch
 from secure_ml.stages.inference_log import segment_folder
 from secure_ml.stages.validated_dataset import judge
+from secure_ml.tiers import parse_tier_rules
 
 __all__ = ["check_stage"]
 
@@ -88,7 +88,7 @@ def _check_contract(installation: Installation, model: GuardedModel, evidence: E
     held = hold(installation, model, version).rows
     if ROWS_ASIDE in evidence.inputs:
         held |= rows_aside(installation.home, evidence)
-    sifted = judge(model, parse_policy(evidence.inputs.get("policy", "")), content, batch, held)
+    sifted = judge(model, parse_tier_rules(evidence.inputs.get("policy", "")), content, batch, held)
     if sifted.kept is None:
         raise RejectedError(
             f"batch {batch}: accepted before, and breaks the contract now: {sifted.report.findings[0].sentence}"

@@ -224,7 +224,7 @@ def test_pandera_switched_off_in_the_environment_switches_nothing_off(tmp_path: 
 
 
 def test_the_table_of_the_readme_holds_for_the_four_hospitals() -> None:
-    from secure_ml.contracts.checking import check
+    from secure_ml.contracts.validate import check
     from secure_ml.tables.batch_files import open_batch
 
     found = {

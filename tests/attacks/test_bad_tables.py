@@ -20,7 +20,7 @@ import pyarrow.parquet
 import pytest
 
 from secure_ml.cli import main
-from secure_ml.contracts.checking import check_table
+from secure_ml.contracts.validate import check_table
 from secure_ml.errors import MalformedError, PreconditionError, SecureMLError
 from secure_ml.tables.data_files import open_table
 
@@ -224,7 +224,7 @@ def test_one_large_cell_that_a_million_rows_refer_to_is_given_up_in_bounded_memo
     assert path.stat().st_size < 20_000  # 20 GB in the hands of an engine that copies each cell of a block
     program = (
         "import sys, pathlib, pandera.polars as pa\n"
-        "from secure_ml.contracts.checking import check_table\n"
+        "from secure_ml.contracts.validate import check_table\n"
         "from secure_ml.tables.data_files import open_table\n"
         "from secure_ml.errors import MalformedError\n"
         "try:\n"

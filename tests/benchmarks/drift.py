@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from secure_ml.contracts.requests import RequestRules, request_rules
+from secure_ml.contracts.request_rules import RequestRules, request_rules
 from secure_ml.models.heart_disease import model
 from secure_ml.monitoring.drift import Window, compare
 from secure_ml.tables.batch_files import parse_batch

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from secure_ml.contracts.checking import check
-from secure_ml.contracts.declared_profiles import profile_frame
+from secure_ml.contracts.engine.declared_profiles import profile_frame
+from secure_ml.contracts.validate import check
 from secure_ml.digests import digest_of, sha256
 from secure_ml.gates import record
 from secure_ml.installation import Installation

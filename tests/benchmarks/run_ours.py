@@ -25,7 +25,7 @@ def _duckdb(query: str) -> Callable[[], Any]:
 
 
 def _contract(*, most_rules: bool = True, unique: bool = True, one: str | None = None, email: bool = False) -> Any:
-    from secure_ml.contracts.checking import check_table
+    from secure_ml.contracts.validate import check_table
     from secure_ml.tables.data_files import open_table
     from tests.benchmarks.orders_contract import RULES, build
 

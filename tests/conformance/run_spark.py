@@ -14,7 +14,7 @@ from pathlib import Path
 import ibis
 from pyspark.sql import SparkSession
 
-from secure_ml.contracts.checking import check_table
+from secure_ml.contracts.validate import check_table
 from secure_ml.profiles.document import render
 from secure_ml.profiles.profiling import profile_table
 from tests.conformance.cases import CASES

@@ -17,8 +17,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from secure_ml.contracts.checking import check_table
-from secure_ml.contracts.requests import RequestRules, request_rules
+from secure_ml.contracts.request_rules import RequestRules, request_rules
+from secure_ml.contracts.validate import check_table
 from secure_ml.models.heart_disease import model as heart_disease
 from secure_ml.profiles.distances import compare_profiles
 from secure_ml.profiles.document import ColumnProfile, Moments, Profile, parse, render

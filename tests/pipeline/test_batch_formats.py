@@ -11,8 +11,8 @@ import pandera.polars as pa
 import polars as pl
 import pytest
 
-from secure_ml.contracts.checking import check, check_table
 from secure_ml.contracts.findings import Report
+from secure_ml.contracts.validate import check, check_table
 from secure_ml.digests import sha256
 from secure_ml.errors import RejectedError
 from secure_ml.gates import Evidence, read_subjects

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 
-from secure_ml.contracts.checking import check_table
+from secure_ml.contracts.validate import check_table
 from secure_ml.tables.data_files import open_table
 from tests.pandera_oracle import by_pandera, of_findings
 from tests.properties.strategies import contracts_and_frames
