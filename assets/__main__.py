@@ -55,9 +55,9 @@ def prepare_dagster(installation: Installation) -> None:
         os.environ[name] = value
     import dagster as dg
 
-    from assets.keys import batches_of
+    from secure_ml.orchestration.keys import batches_of
     from secure_ml.spec import find_models
-    from secure_ml.stages.fetching import batch_names
+    from secure_ml.stages.incoming import batch_names
 
     # Two processes that make Dagster's SQLite files at once both stamp their revision, which nothing can open again.
     with installation.home.locked(home), dg.DagsterInstance.get() as instance:

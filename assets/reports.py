@@ -12,7 +12,7 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from secure_ml.errors import SecureMLError
-from secure_ml.gates import history, read_subjects
+from secure_ml.evidence import history, read_subjects
 from secure_ml.installation import Installation
 from secure_ml.spec import find_models
 from secure_ml.validation_docs import render_own_doc

@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets.keys import TRAINED_MODEL, TRAINING_SET, VALIDATED_DATASET, job_name
 from secure_ml.commands.saying import plain
 from secure_ml.digests import canonical_json, sha256
 from secure_ml.errors import SecureMLError, UnavailableError
-from secure_ml.gates import history, latest, read_subjects
-from secure_ml.inference_log.sealing import logged_requests
+from secure_ml.evidence import history, latest, read_subjects
+from secure_ml.inference_log.segments import logged_requests
 from secure_ml.installation import Installation
+from secure_ml.orchestration.keys import TRAINED_MODEL, TRAINING_SET, VALIDATED_DATASET, job_name
 from secure_ml.releases import current_release
 from secure_ml.spec import GuardedModel, find_model
 from secure_ml.stages.dataset import dataset_folder, read_batch
-from secure_ml.stages.fetching import batch_names
+from secure_ml.stages.incoming import batch_names
 from secure_ml.stages.inference_log import sealed_segments
 from secure_ml.stages.training_set import LIVE_FILE
 

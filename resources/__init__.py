@@ -1,1 +1,1 @@
-"""What Dagster injects: each hands out a library object."""
+"""Resources that this deployment injects into assets and sensors; each hands out a library object."""

@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-import os
+from secure_ml.orchestration.resource import InstallationResource
 
-import dagster as dg
+__all__ = ["installation"]
 
-from secure_ml.installation import Installation
-
-__all__ = ["InstallationResource"]
-
-
-class InstallationResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Hands out the installation that the environment configures."""
-
-    def open(self) -> Installation:
-        """Return home, signer and trust root of this process."""
-        return Installation.from_environment(os.environ)
+installation = InstallationResource()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from secure_ml.digests import Digest, Json, canonical_json, digest_of, parse_digest, parse_json, sha256
 from secure_ml.errors import MalformedError, PreconditionError, RejectedError, UnavailableError
-from secure_ml.gates import Evidence, read_exactly
+from secure_ml.evidence import Evidence, read_exactly
 from secure_ml.home import Home, read_file
 from secure_ml.signing.envelope import sign_statement, verify_statement
 from secure_ml.signing.keys import Signer, Trust

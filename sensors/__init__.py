@@ -1,1 +1,1 @@
-"""Sensors and schedules. They know asset keys and evidence, not assets."""
+"""Schedules and sensors of the whole deployment. The sensors of one model are in `secure_ml.orchestration.sensors`."""

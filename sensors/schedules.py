@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from assets.keys import job_name
+from secure_ml.orchestration.keys import job_name
 
 __all__ = ["definitions_of"]
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import polars as pl
 
-from secure_ml.gates import latest, read_subjects
+from secure_ml.evidence import latest, read_subjects
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model as heart_disease
 from secure_ml.spec import GuardedModel

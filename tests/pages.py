@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from secure_ml.digests import digest_of
-from secure_ml.gates import Evidence, record
+from secure_ml.evidence import Evidence, record
 from secure_ml.installation import Installation
 
 HOSTILE = (

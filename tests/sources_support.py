@@ -16,8 +16,8 @@ import pytest
 
 from secure_ml.errors import RejectedError
 from secure_ml.installation import Installation
+from secure_ml.operations.pending_work import source_arrivals, source_changes
 from secure_ml.spec import Batches, GuardedModel, Quality, Split
-from secure_ml.stages.arrival import source_arrivals, source_changes
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.validated_dataset import validated_dataset
 from tests.readme_model import rows

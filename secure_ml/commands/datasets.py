@@ -81,7 +81,7 @@ def add(command: AddCommand) -> None:
 
 def _log(chosen: argparse.Namespace) -> int:
     from secure_ml.installation import Installation
-    from secure_ml.stages.versions import list_versions
+    from secure_ml.operations.dataset_versions import list_versions
 
     found = list_versions(Installation.for_verification(os.environ), chosen.model, chosen.batch)
     rows: list[dict[str, Any]] = []
@@ -123,8 +123,8 @@ def _log(chosen: argparse.Namespace) -> int:
 
 def _diff(chosen: argparse.Namespace) -> int:
     from secure_ml.installation import Installation
+    from secure_ml.operations.dataset_versions import compare
     from secure_ml.spec import find_model
-    from secure_ml.stages.versions import compare
 
     model = find_model(chosen.model)
     before, after, difference, distances = compare(Installation.for_verification(os.environ), model, chosen.a, chosen.b)
@@ -162,7 +162,7 @@ def _diff(chosen: argparse.Namespace) -> int:
 
 def _checkout(chosen: argparse.Namespace) -> int:
     from secure_ml.installation import Installation
-    from secure_ml.stages.versions import checkout
+    from secure_ml.operations.dataset_versions import checkout
 
     place = Installation.for_verification(os.environ)
     version, files = checkout(place, chosen.model, chosen.version, chosen.folder)
@@ -179,7 +179,7 @@ def _checkout(chosen: argparse.Namespace) -> int:
 
 
 def _sign_manifest(chosen: argparse.Namespace) -> int:
-    from secure_ml.datasets.provenance import sign_manifest
+    from secure_ml.datasets.source_manifest import sign_manifest
     from secure_ml.datasets.sources import LocalFolder
     from secure_ml.datasets.sources.names import MANIFEST_FILE
     from secure_ml.digests import sha256

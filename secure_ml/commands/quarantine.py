@@ -10,7 +10,7 @@ from secure_ml.commands.saying import ACCEPTED, AddCommand, say
 
 if TYPE_CHECKING:
     from secure_ml.home import Home
-    from secure_ml.lineage.quarantine_entries import Entry
+    from secure_ml.quarantine.entries import Entry
 
 __all__ = ["add"]
 
@@ -59,9 +59,9 @@ def _quarantine(chosen: argparse.Namespace) -> int:
 
 
 def _list(chosen: argparse.Namespace) -> int:
-    from secure_ml.datasets.quarantine import FINDINGS_FILE
     from secure_ml.installation import Installation
-    from secure_ml.lineage.quarantine_entries import entries
+    from secure_ml.quarantine.entries import entries
+    from secure_ml.quarantine.folder import FINDINGS_FILE
 
     place = Installation.for_verification(os.environ)
     home = place.home
@@ -94,7 +94,7 @@ def _find_model(action: str, identity: str) -> str:
     """Return the one model that has an entry whose id begins so."""
     from secure_ml.errors import PreconditionError
     from secure_ml.installation import Installation
-    from secure_ml.lineage.quarantine_entries import entries
+    from secure_ml.quarantine.entries import entries
 
     place = Installation.for_verification(os.environ)
     found = [
@@ -112,8 +112,8 @@ def _find_model(action: str, identity: str) -> str:
 
 def _show(chosen: argparse.Namespace) -> int:
     from secure_ml.installation import Installation
-    from secure_ml.lineage.quarantine_entries import entries
-    from secure_ml.stages.quarantine_decision import find_entry
+    from secure_ml.operations.quarantine_decisions import find_entry
+    from secure_ml.quarantine.entries import entries
 
     place = Installation.for_verification(os.environ)
     entry = find_entry(entries(place.home, place.trust, chosen.model), chosen.model, chosen.id)
@@ -134,8 +134,8 @@ def _decide(chosen: argparse.Namespace) -> int:
 
     from secure_ml.errors import PreconditionError
     from secure_ml.installation import Installation
+    from secure_ml.operations.quarantine_decisions import discard, release
     from secure_ml.spec import find_model
-    from secure_ml.stages.quarantine_decision import discard, release
     from secure_ml.validation_docs import write_own_docs
 
     place = Installation.from_environment(os.environ)
@@ -161,7 +161,7 @@ def _decide(chosen: argparse.Namespace) -> int:
 
 def _document(home: Home, entry: Entry) -> dict[str, Any]:
     """Return an entry as it is shown: what is signed, and where its files are."""
-    from secure_ml.datasets.quarantine import BYTES_FILE, ROWS_FILE
+    from secure_ml.quarantine.folder import BYTES_FILE, ROWS_FILE
 
     refusal = entry.refusal
     folder = home.quarantine / refusal.model / refusal.cause

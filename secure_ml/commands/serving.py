@@ -46,7 +46,7 @@ def _port(text: str) -> int:
 
 
 def _verify(chosen: argparse.Namespace) -> int:
-    from secure_ml.gates import find, trace
+    from secure_ml.evidence import find, trace
     from secure_ml.installation import Installation
     from secure_ml.releases import current_release, read_released
 

@@ -35,7 +35,7 @@ def _count(text: str) -> int:
 
 def _status(chosen: argparse.Namespace) -> int:
     from secure_ml.errors import UnavailableError
-    from secure_ml.gates import history
+    from secure_ml.evidence import history
     from secure_ml.installation import Installation
     from secure_ml.releases import current_release
 
@@ -88,7 +88,7 @@ def _status(chosen: argparse.Namespace) -> int:
 
 
 def _log(chosen: argparse.Namespace) -> int:
-    from secure_ml.inference_log.sealing import newest_records
+    from secure_ml.inference_log.segments import newest_records
     from secure_ml.installation import Installation
     from secure_ml.stages.inference_log import sealed_segments
 

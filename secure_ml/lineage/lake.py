@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from secure_ml.errors import UnavailableError
 from secure_ml.home import Home, write_derived
-from secure_ml.inference_log.sealing import render_segment
+from secure_ml.inference_log.segments import render_segment
 
 if TYPE_CHECKING:
     import duckdb

@@ -23,12 +23,12 @@ from fastapi.responses import JSONResponse
 from secure_ml.errors import MalformedError, PreconditionError, SecureMLError, UnavailableError
 from secure_ml.home import Home
 from secure_ml.inference_log.records import Ids
-from secure_ml.inference_log.writing import LogWriter
-from secure_ml.serving.batching import Batcher
-from secure_ml.serving.connections import MAX_BODY_BYTES, BoundedProtocol, max_connections
+from secure_ml.inference_log.writer import LogWriter
+from secure_ml.serving.batcher import Batcher
+from secure_ml.serving.http_limits import MAX_BODY_BYTES, BoundedProtocol, max_connections
 from secure_ml.serving.metrics import Metrics
 from secure_ml.serving.protocol import parse_infer, parse_predict, render_infer, render_predict
-from secure_ml.serving.watching import Watched
+from secure_ml.serving.release_watcher import Watched
 from secure_ml.signing.keys import Trust
 
 __all__ = ["serve"]

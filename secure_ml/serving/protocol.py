@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secure_ml.errors import MalformedError
-from secure_ml.serving.model import ServedModel
+from secure_ml.serving.served_model import ServedModel
 
 __all__ = ["Answered", "Asked", "parse_infer", "parse_predict", "render_infer", "render_predict"]
 

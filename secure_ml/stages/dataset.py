@@ -11,16 +11,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 from secure_ml.contracts.findings import Finding, Report, refusal, unreadable
-from secure_ml.datasets.quarantine import BYTES_FILE, MAX_KEPT_BYTES, render_quarantine
-from secure_ml.datasets.versions import Manifest, render_manifest
+from secure_ml.datasets.version_manifest import Manifest, render_manifest
 from secure_ml.digests import Digest, digest_of, parse_digest, sha256
 from secure_ml.errors import MalformedError, RejectedError
-from secure_ml.gates import Evidence, find, history, latest, read_subjects, record, require
+from secure_ml.evidence import Evidence, find, history, latest, read_subjects, record, require
 from secure_ml.home import Home
 from secure_ml.installation import Installation
-from secure_ml.lineage.quarantine_entries import WITHDRAWAL_STAGE
+from secure_ml.quarantine.entries import WITHDRAWAL_STAGE
+from secure_ml.quarantine.folder import BYTES_FILE, MAX_KEPT_BYTES, render_quarantine
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.fetching import SEEN_STAGE, Arrived, cause_of, fetch_batch, needs_manifest, newest_seen
+from secure_ml.stages.incoming import SEEN_STAGE, Arrived, cause_of, fetch_batch, needs_manifest, newest_seen
 from secure_ml.tables.batch_files import count_rows, open_batch
 from secure_ml.tables.data_files import kind_of
 

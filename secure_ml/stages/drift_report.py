@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from secure_ml.digests import Json, digest_of, sha256
 from secure_ml.errors import RejectedError
-from secure_ml.gates import Evidence, find, history, latest, read_subjects, record, require
+from secure_ml.evidence import Evidence, find, history, latest, read_subjects, record, require
 from secure_ml.installation import Installation
 from secure_ml.releases import current_release, read_released
 from secure_ml.spec import GuardedModel
@@ -94,7 +94,7 @@ def _report(
 
     from secure_ml.digests import Digest
     from secure_ml.monitoring.drift import Window, compare, render_plot
-    from secure_ml.monitoring.reports import render_report
+    from secure_ml.monitoring.evidently_report import render_report
 
     home = installation.home
     x, _ = arrays(model, training)
@@ -132,7 +132,7 @@ def _window(model: GuardedModel, segments: dict[str, bytes], number: int) -> Win
     import numpy as np
     import polars as pl
 
-    from secure_ml.inference_log.sealing import parse_segment
+    from secure_ml.inference_log.segments import parse_segment
     from secure_ml.monitoring.drift import Window
 
     frame = pl.concat([parse_segment(content) for content in segments.values()], how="diagonal")

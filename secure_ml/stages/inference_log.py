@@ -7,9 +7,9 @@ from pathlib import Path
 
 from secure_ml.digests import Digest, digest_of, sha256
 from secure_ml.errors import MalformedError, RejectedError, UnavailableError
-from secure_ml.gates import Evidence, find, history, read_subjects, record, require
+from secure_ml.evidence import Evidence, find, history, read_subjects, record, require
 from secure_ml.inference_log.records import RECORD_SCHEMA_VERSION, Record
-from secure_ml.inference_log.sealing import forget_sealed, read_unsealed, render_segment, unsealed_files
+from secure_ml.inference_log.segments import forget_sealed, read_unsealed, render_segment, unsealed_files
 from secure_ml.installation import Installation
 from secure_ml.releases import current_release, releases
 from secure_ml.spec import GuardedModel

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from secure_ml.digests import Digest, digest_of
 from secure_ml.errors import RejectedError, UnavailableError
-from secure_ml.gates import Evidence, find, history, latest, read_subjects, record, require, require_policy, trace
+from secure_ml.evidence import Evidence, find, history, latest, read_subjects, record, require, require_policy, trace
 from secure_ml.installation import Installation
 from secure_ml.releases import (
     SIGNATURE,
@@ -20,7 +20,7 @@ from secure_ml.releases import (
 from secure_ml.signing.model_signature import verify_model
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset_folder
-from secure_ml.stages.fetching import SEEN_STAGE
+from secure_ml.stages.incoming import SEEN_STAGE
 from secure_ml.stages.trained_model import arrays
 from secure_ml.stages.training_set import HOLDOUT_FILE
 from secure_ml.tiers import require_production
@@ -102,7 +102,7 @@ def _decide(
     cause: Digest,
 ) -> Evidence:
     """Score candidate and champion on the same signed holdout."""
-    from secure_ml.training.fitting import promote
+    from secure_ml.training.evaluation import promote
 
     home, trust = installation.home, installation.trust
     (given,) = (
@@ -165,7 +165,7 @@ def _read_step(installation: Installation, model: GuardedModel, step: Evidence) 
 
 def _set_champion(installation: Installation, model: GuardedModel, released: Release) -> None:
     """Derive MLflow's alias from the release; it is read without importing MLflow, and set where it differs."""
-    from secure_ml.lineage.registry import champion, find_logged, set_champion
+    from secure_ml.lineage.mlflow_registry import champion, find_logged, set_champion
 
     logged = find_logged(installation.home, model.name, released.model_digest)
     if logged is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from secure_ml.digests import digest_of, sha256
 from secure_ml.errors import RejectedError, SecureMLError
-from secure_ml.gates import Evidence, find, latest, read_subjects, record, require
+from secure_ml.evidence import Evidence, find, latest, read_subjects, record, require
 from secure_ml.home import read_file
 from secure_ml.installation import Installation
 from secure_ml.releases import SIGNATURE
@@ -32,7 +32,7 @@ def signed_model(installation: Installation, model: GuardedModel) -> Evidence:
     cause = digest_of({"model": digest, "code": model.code})
     known = find(home, trust, model.name, "signed_model", cause)
     if known is None:
-        from secure_ml.lineage.registry import log_model
+        from secure_ml.lineage.mlflow_registry import log_model
 
         reasons = _scan(model, files)
         signed = dict(files)

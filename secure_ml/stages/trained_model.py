@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from secure_ml.contracts.request_rules import request_rules
 from secure_ml.digests import Digest, digest_of, sha256
 from secure_ml.errors import RejectedError
-from secure_ml.gates import Evidence, find, latest, read_subjects, record, require
+from secure_ml.evidence import Evidence, find, latest, read_subjects, record, require
 from secure_ml.installation import Installation
 from secure_ml.releases import model_digest
 from secure_ml.spec import GuardedModel
@@ -32,7 +32,7 @@ def trained_model(installation: Installation, model: GuardedModel) -> Evidence:
         UnavailableError: The present contract has no training set.
     """
     from secure_ml.training.artifacts import render_model
-    from secure_ml.training.fitting import fit, judge, render_roc
+    from secure_ml.training.evaluation import fit, judge, render_roc
 
     home, trust = installation.home, installation.trust
     given = latest(home, trust, model.name, "training_set", policy=installation.policy, contract=model.contract_digest)

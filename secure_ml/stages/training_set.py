@@ -11,10 +11,10 @@ from secure_ml.contracts.engine.declared_profiles import profile_frame
 from secure_ml.contracts.findings import Finding
 from secure_ml.digests import Digest, Json, canonical_json, digest_of, sha256
 from secure_ml.errors import RejectedError
-from secure_ml.gates import Evidence, find, history, read_subjects, record, require, require_policy
+from secure_ml.evidence import Evidence, find, history, read_subjects, record, require, require_policy
 from secure_ml.installation import Installation
-from secure_ml.lineage.quarantine_entries import entries, overruled_by
 from secure_ml.profiles.document import render
+from secure_ml.quarantine.entries import entries, overruled_by
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset_folder
 from secure_ml.stages.validated_dataset import PROFILE_FILE, TABLE_FILE, found_personal

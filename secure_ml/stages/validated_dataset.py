@@ -7,21 +7,21 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from secure_ml.batch_validation import Sifted, sift
 from secure_ml.contracts.engine.declared_profiles import profile_frame
 from secure_ml.contracts.engine.drift import needs_previous
 from secure_ml.contracts.findings import Report, unreadable
 from secure_ml.contracts.relaxed_reports import relax_batch_report
 from secure_ml.contracts.validate import check
-from secure_ml.datasets.quarantine import ROWS_FILE, render_quarantine
-from secure_ml.datasets.sifting import Sifted, sift
-from secure_ml.datasets.versions import Manifest, render_manifest
+from secure_ml.datasets.version_manifest import Manifest, render_manifest
 from secure_ml.digests import Digest, Json, digest_of, parse_digest, sha256
 from secure_ml.errors import MalformedError, RejectedError
-from secure_ml.gates import Evidence, find, history, read_exactly, read_subjects, record, require
+from secure_ml.evidence import Evidence, find, history, read_exactly, read_subjects, record, require
 from secure_ml.installation import Installation
-from secure_ml.lineage.quarantine_entries import HELD, ROWS_ASIDE, Entry, entries, hold, overruled_by
 from secure_ml.profiles.document import Profile, render
 from secure_ml.profiles.document import parse as parse_profile
+from secure_ml.quarantine.entries import HELD, ROWS_ASIDE, Entry, entries, hold, overruled_by
+from secure_ml.quarantine.folder import ROWS_FILE, render_quarantine
 from secure_ml.screening.personal_data import with_personal
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset_folder, read_batch, taken_in

@@ -22,7 +22,7 @@ from secure_ml.spec import GuardedModel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from secure_ml.training.fitting import Fitted
+    from secure_ml.training.evaluation import Fitted
 
 __all__ = ["render_model", "scan_onnx", "scan_skops"]
 

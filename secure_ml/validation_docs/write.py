@@ -13,7 +13,7 @@ from typing import Any
 
 from secure_ml.digests import canonical_json
 from secure_ml.errors import PreconditionError, SecureMLError, UnavailableError
-from secure_ml.gates import Evidence
+from secure_ml.evidence import Evidence
 from secure_ml.home import Home, write_derived
 from secure_ml.installation import Installation
 from secure_ml.signing.keys import Trust

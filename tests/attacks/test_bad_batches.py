@@ -13,7 +13,7 @@ import pytest
 
 from secure_ml.cli import main
 from secure_ml.errors import MalformedError, RejectedError
-from secure_ml.gates import history
+from secure_ml.evidence import history
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.stages.dataset import dataset

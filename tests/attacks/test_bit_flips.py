@@ -13,6 +13,7 @@ import pytest
 from secure_ml.errors import SecureMLError
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
+from secure_ml.operations.integrity_check import check_stage
 from secure_ml.releases import current_release, publish_release, read_released
 from secure_ml.signing.keys import Signer
 from secure_ml.signing.model_signature import sign_model
@@ -24,7 +25,6 @@ from secure_ml.stages.signed_model import signed_model
 from secure_ml.stages.trained_model import trained_model
 from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
-from secure_ml.stages.validation import check_stage
 from tests.installed_home import environment_in, flip, run_to_release, serving, start_service
 
 STAGES = (

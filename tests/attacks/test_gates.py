@@ -11,8 +11,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.guarded_model import definitions_of
-from assets.keys import (
+from secure_ml.digests import canonical_json
+from secure_ml.installation import Installation
+from secure_ml.models.heart_disease import model
+from secure_ml.orchestration.guarded_model import definitions_of
+from secure_ml.orchestration.keys import (
     DATASET,
     DRIFT_REPORT,
     INFERENCE_LOG,
@@ -24,10 +27,7 @@ from assets.keys import (
     asset_key,
     batches_of,
 )
-from resources.installation import InstallationResource
-from secure_ml.digests import canonical_json
-from secure_ml.installation import Installation
-from secure_ml.models.heart_disease import model
+from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.signing.envelope import sign_statement, verify_statement
 from secure_ml.signing.keys import Signer
 from tests.installed_home import environment_in, flip

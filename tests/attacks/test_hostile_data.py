@@ -8,18 +8,18 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.showing import metadata_of
 from secure_ml.cli import main
-from secure_ml.datasets.provenance import sign_manifest
+from secure_ml.datasets.source_manifest import sign_manifest
 from secure_ml.digests import digest_of, sha256
 from secure_ml.errors import MalformedError, RejectedError
-from secure_ml.gates import Evidence, EvidenceRejectedError, history, record, trace
+from secure_ml.evidence import Evidence, EvidenceRejectedError, history, record, trace
 from secure_ml.installation import Installation
-from secure_ml.lineage.quarantine_entries import entries
+from secure_ml.operations.quarantine_decisions import discard
+from secure_ml.orchestration.presentation import metadata_of
+from secure_ml.quarantine.entries import entries
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset
-from secure_ml.stages.fetching import inbox_batches
-from secure_ml.stages.quarantine_decision import discard
+from secure_ml.stages.incoming import inbox_batches
 from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
 from secure_ml.validation_docs import docs_folder, page_of, write_own_docs

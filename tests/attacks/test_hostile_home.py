@@ -19,7 +19,7 @@ import pytest
 
 from secure_ml.digests import sha256
 from secure_ml.errors import MalformedError, RejectedError, SecureMLError, UnavailableError
-from secure_ml.gates import history
+from secure_ml.evidence import history
 from secure_ml.home import Home
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
@@ -28,7 +28,7 @@ from secure_ml.signing.envelope import PAYLOAD_TYPE
 from secure_ml.signing.keys import signer_path
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset
-from secure_ml.stages.fetching import batch_names
+from secure_ml.stages.incoming import batch_names
 from secure_ml.stages.release import release
 from secure_ml.stages.signed_model import signed_model
 from secure_ml.stages.trained_model import trained_model
@@ -269,7 +269,7 @@ def test_a_link_in_the_home_is_not_written_through(ready: dict[str, str], monkey
 def test_mlflow_is_not_led_out_of_the_home(way: str, ready: dict[str, str], tmp_path: Path) -> None:
     import sqlite3
 
-    from secure_ml.lineage.registry import log_model
+    from secure_ml.lineage.mlflow_registry import log_model
 
     place = Installation.from_environment(ready)
     outside = tmp_path / "outside"
@@ -311,7 +311,7 @@ def test_a_policy_for_a_stage_that_there_is_not_is_refused(place: Installation, 
 
 
 def test_a_plot_that_was_replaced_is_not_shown(place: Installation) -> None:
-    from assets.showing import plot_of
+    from secure_ml.orchestration.presentation import plot_of
 
     evidence = history(place.home, place.trust, model.name, "drift_report")[-1]
     path = place.home.reports / model.name / str(evidence.facts["plot"])

@@ -18,23 +18,23 @@ import polars as pl
 import pytest
 
 from secure_ml.errors import MalformedError, RejectedError, SecureMLError, UnavailableError
-from secure_ml.gates import history, read_subjects
+from secure_ml.evidence import history, read_subjects
 from secure_ml.inference_log.records import Ids, Record, now
-from secure_ml.inference_log.sealing import (
+from secure_ml.inference_log.segments import (
     logged_requests,
     newest_records,
     parse_segment,
     read_unsealed,
     render_segment,
 )
-from secure_ml.inference_log.writing import LogWriter
+from secure_ml.inference_log.writer import LogWriter
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.releases import current_release
-from secure_ml.serving.batching import Batcher
+from secure_ml.serving.batcher import Batcher
 from secure_ml.serving.metrics import Metrics
-from secure_ml.serving.model import load_released
 from secure_ml.serving.protocol import Asked
+from secure_ml.serving.served_model import load_released
 from secure_ml.stages.inference_log import inference_log, sealed_segments, segment_folder
 from tests.installed_home import PATIENT
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from assets.keys import RELEASE, SIGNED_MODEL, TRAINED_MODEL, TRAINING_SET, VALIDATED_DATASET
 from assets.run import Summary, print_experiment
 from secure_ml.errors import RejectedError, UnavailableError
-from secure_ml.gates import find, history, latest, record
+from secure_ml.evidence import find, history, latest, record
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
+from secure_ml.operations.integrity_check import check_stage
+from secure_ml.orchestration.keys import RELEASE, SIGNED_MODEL, TRAINED_MODEL, TRAINING_SET, VALIDATED_DATASET
 from secure_ml.releases import current_release
 from secure_ml.signing.envelope import sign_statement, verify_statement
 from secure_ml.stages.dataset import dataset
@@ -21,7 +22,6 @@ from secure_ml.stages.signed_model import signed_model
 from secure_ml.stages.trained_model import trained_model
 from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
-from secure_ml.stages.validation import check_stage
 from tests.attacks.test_gates import documents, launch
 from tests.installed_home import copy_home, environment_in, run_to_release
 

@@ -13,14 +13,14 @@ import pytest
 
 from secure_ml.digests import canonical_json, digest_of
 from secure_ml.errors import RejectedError, SecureMLError
-from secure_ml.gates import Evidence, EvidenceRejectedError, history, latest, read_subjects, record, trace
+from secure_ml.evidence import Evidence, EvidenceRejectedError, history, latest, read_subjects, record, trace
 from secure_ml.installation import Installation
-from secure_ml.lineage.quarantine_entries import DECISION_STAGE, entries
 from secure_ml.models.heart_disease import model as heart_disease
+from secure_ml.operations.quarantine_decisions import discard, release
+from secure_ml.quarantine.entries import DECISION_STAGE, entries
 from secure_ml.signing.envelope import sign_statement, verify_statement
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset, dataset_folder
-from secure_ml.stages.quarantine_decision import discard, release
 from secure_ml.stages.release import release as promote
 from secure_ml.stages.signed_model import signed_model
 from secure_ml.stages.trained_model import trained_model

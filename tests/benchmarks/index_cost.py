@@ -15,7 +15,7 @@ from pathlib import Path
 from secure_ml.contracts.engine.declared_profiles import profile_frame
 from secure_ml.contracts.validate import check
 from secure_ml.digests import digest_of, sha256
-from secure_ml.gates import record
+from secure_ml.evidence import record
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.profiles.document import render

@@ -11,7 +11,7 @@ from selenium.webdriver.common.by import By
 
 from secure_ml.digests import digest_of
 from secure_ml.errors import RejectedError
-from secure_ml.gates import record
+from secure_ml.evidence import record
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.stages.dataset import dataset

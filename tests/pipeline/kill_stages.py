@@ -25,11 +25,11 @@ import sklearn.linear_model
 import sklearn.model_selection  # noqa: F401
 
 from secure_ml.digests import sha256
-from secure_ml.gates import history
+from secure_ml.evidence import history
 from secure_ml.inference_log.records import Ids, Record, now
-from secure_ml.inference_log.writing import LogWriter
+from secure_ml.inference_log.writer import LogWriter
 from secure_ml.installation import Installation
-from secure_ml.lineage.registry import log_model
+from secure_ml.lineage.mlflow_registry import log_model
 from secure_ml.models.heart_disease import model
 from secure_ml.releases import model_digest, releases
 from secure_ml.stages.dataset import dataset

@@ -15,16 +15,16 @@ from secure_ml.contracts.findings import Report
 from secure_ml.contracts.validate import check, check_table
 from secure_ml.digests import sha256
 from secure_ml.errors import RejectedError
-from secure_ml.gates import Evidence, read_subjects
+from secure_ml.evidence import Evidence, read_subjects
 from secure_ml.installation import Installation
+from secure_ml.operations.dataset_versions import compare
+from secure_ml.operations.integrity_check import check_stage
+from secure_ml.operations.pending_work import arrivals
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.arrival import arrivals
 from secure_ml.stages.dataset import BATCH_FILES, dataset, dataset_folder
-from secure_ml.stages.fetching import batch_names
+from secure_ml.stages.incoming import batch_names
 from secure_ml.stages.training_set import TRAINING_FILE, training_set
 from secure_ml.stages.validated_dataset import TABLE_FILE, validated_dataset
-from secure_ml.stages.validation import check_stage
-from secure_ml.stages.versions import compare
 from secure_ml.tables.batch_files import open_batch
 from tests.installed_home import environment_in, flip, serving
 from tests.pipeline.test_own_model import run_script

@@ -19,7 +19,7 @@ from dagster._core.scheduler.instigation import InstigatorState, ScheduleInstiga
 
 from assets.__main__ import prepare_dagster
 from secure_ml.errors import UnavailableError
-from secure_ml.gates import Evidence, history
+from secure_ml.evidence import Evidence, history
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.releases import current_release
@@ -195,7 +195,7 @@ def nightly_state() -> InstigatorState | None:
 
 
 def test_there_is_nothing_to_answer_before_a_report(installation: Installation) -> None:
-    from secure_ml.stages.drift_response import unanswered_alarm
+    from secure_ml.operations.drift_response import unanswered_alarm
 
     with pytest.raises(UnavailableError, match="there is no evidence"):
         unanswered_alarm(installation, model)

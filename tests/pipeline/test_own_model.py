@@ -183,7 +183,7 @@ from secure_ml.installation import Installation
 from secure_ml.spec import find_model
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.drift_report import drift_report
-from secure_ml.stages.drift_response import drift_response
+from secure_ml.operations.drift_response import drift_response
 from secure_ml.stages.inference_log import inference_log
 from secure_ml.stages.release import release
 from secure_ml.stages.signed_model import signed_model

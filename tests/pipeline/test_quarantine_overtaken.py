@@ -12,14 +12,14 @@ import pytest
 
 import secure_ml.spec
 from secure_ml.cli import main
-from secure_ml.datasets.provenance import sign_manifest
+from secure_ml.datasets.source_manifest import sign_manifest
 from secure_ml.datasets.sources import LocalFolder
 from secure_ml.datasets.sources.names import MANIFEST_FILE
 from secure_ml.digests import sha256
 from secure_ml.errors import RejectedError
-from secure_ml.gates import history, latest
+from secure_ml.evidence import history, latest
 from secure_ml.installation import Installation
-from secure_ml.lineage.quarantine_entries import DECISION_STAGE, entries
+from secure_ml.quarantine.entries import DECISION_STAGE, entries
 from secure_ml.signing.keys import Signer
 from secure_ml.spec import GuardedModel, Split
 from secure_ml.stages.dataset import dataset

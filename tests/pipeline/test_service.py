@@ -17,7 +17,7 @@ import pytest
 
 from secure_ml.digests import Digest
 from secure_ml.home import Home
-from secure_ml.inference_log.sealing import newest_records, read_unsealed, unsealed_files
+from secure_ml.inference_log.segments import newest_records, read_unsealed, unsealed_files
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.releases import current_release, publish_release

@@ -8,10 +8,10 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 
 from assets.__main__ import prepare_dagster
 from assets.definitions import defs
-from assets.keys import STAGES, asset_key, job_name
-from assets.showing import GATE
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
+from secure_ml.orchestration.keys import STAGES, asset_key, job_name
+from secure_ml.orchestration.presentation import GATE
 
 FINDING = "chol: 123 of 123 rows below 50"
 

@@ -10,22 +10,22 @@ from pathlib import Path
 import pytest
 
 from secure_ml.cli import main
-from secure_ml.datasets.provenance import STAGE, sign_manifest
-from secure_ml.datasets.quarantine import BYTES_FILE, MAX_KEPT_BYTES
+from secure_ml.datasets.source_manifest import STAGE, sign_manifest
 from secure_ml.datasets.sources import LocalFolder
 from secure_ml.datasets.sources.names import MANIFEST_FILE
 from secure_ml.digests import sha256
 from secure_ml.errors import RejectedError
-from secure_ml.gates import Evidence, history, trace
+from secure_ml.evidence import Evidence, history, trace
 from secure_ml.installation import Installation
+from secure_ml.operations.integrity_check import check_stage
+from secure_ml.operations.pending_work import arrivals, source_arrivals
+from secure_ml.quarantine.folder import BYTES_FILE, MAX_KEPT_BYTES
 from secure_ml.signing.envelope import sign_statement
 from secure_ml.signing.keys import Signer
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.arrival import arrivals, source_arrivals
 from secure_ml.stages.dataset import dataset
-from secure_ml.stages.fetching import SEEN_STAGE
+from secure_ml.stages.incoming import SEEN_STAGE
 from secure_ml.stages.validated_dataset import validated_dataset
-from secure_ml.stages.validation import check_stage
 from tests.installed_home import environment_in
 from tests.pipeline.test_daemon import daemon
 from tests.pipeline.test_own_model import run_script

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from secure_ml.datasets.provenance import sign_manifest
+from secure_ml.datasets.source_manifest import sign_manifest
 from secure_ml.datasets.sources import DVC
 from secure_ml.datasets.sources.names import MANIFEST_FILE
 from secure_ml.digests import sha256

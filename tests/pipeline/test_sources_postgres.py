@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from secure_ml.datasets.provenance import sign_manifest
+from secure_ml.datasets.source_manifest import sign_manifest
 from secure_ml.datasets.sources import Postgres, Query, Table
 from secure_ml.digests import sha256
 from secure_ml.errors import MalformedError, PreconditionError, RejectedError, SecureMLError, UnavailableError
 from secure_ml.installation import Installation
 from secure_ml.signing.keys import Signer
 from secure_ml.stages.dataset import dataset
-from secure_ml.stages.fetching import batch_names
+from secure_ml.stages.incoming import batch_names
 from secure_ml.stages.validated_dataset import validated_dataset
 from tests.postgres_support import BINARIES, PASSWORD, environment_of, postgres_server
 from tests.sources_support import follow_changes, model_on

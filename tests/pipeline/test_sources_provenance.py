@@ -9,22 +9,22 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from resources.installation import InstallationResource
-from secure_ml.datasets.provenance import STAGE, sign_manifest
+from secure_ml.datasets.source_manifest import STAGE, sign_manifest
 from secure_ml.datasets.sources import LocalFolder
 from secure_ml.datasets.sources.names import MANIFEST_FILE
 from secure_ml.digests import sha256
 from secure_ml.errors import PreconditionError, RejectedError
-from secure_ml.gates import Evidence, latest
+from secure_ml.evidence import Evidence, latest
 from secure_ml.installation import Installation
+from secure_ml.operations.pending_work import arrivals
+from secure_ml.orchestration.resource import InstallationResource
+from secure_ml.orchestration.sensors import model_sensors
 from secure_ml.signing.envelope import sign_statement, verify_statement
 from secure_ml.signing.keys import Signer, Trust, keyid_of
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.arrival import arrivals
 from secure_ml.stages.dataset import dataset
-from secure_ml.stages.fetching import batch_names
+from secure_ml.stages.incoming import batch_names
 from secure_ml.stages.validated_dataset import validated_dataset
-from sensors.watching import definitions_of
 from tests.installed_home import environment_in, flip
 from tests.sources_support import GOOD, POISON, model_on
 
@@ -118,13 +118,13 @@ def test_the_sensors_take_a_batch_in_once_its_manifest_came(
         for batch in ("own", "sales.january"):
             take_in(installation, model, batch)
         assert sensed(model, instance) == []
-    assert not [sensor for sensor in definitions_of(model_on()).sensors or () if "source" in sensor.name]
+    assert not [sensor for sensor in model_sensors(model_on()) if "source" in sensor.name]
 
 
 def sensed(model: GuardedModel, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
     found: list[dg.RunRequest] = []
-    for sensor in definitions_of(model).sensors or ():
-        if isinstance(sensor, dg.SensorDefinition) and sensor.name.endswith("arrival"):
+    for sensor in model_sensors(model):
+        if sensor.name.endswith("arrival"):
             resources = {"installation": InstallationResource()}
             context = dg.build_sensor_context(instance=instance, resources=resources)
             result = sensor(context)

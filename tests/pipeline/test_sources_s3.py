@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from secure_ml.datasets.provenance import sign_manifest
+from secure_ml.datasets.source_manifest import sign_manifest
 from secure_ml.datasets.sources import S3
 from secure_ml.datasets.sources.names import MANIFEST_FILE
 from secure_ml.digests import sha256
@@ -18,7 +18,7 @@ from secure_ml.errors import MalformedError, RejectedError, UnavailableError
 from secure_ml.installation import Installation
 from secure_ml.signing.keys import Signer
 from secure_ml.stages.dataset import dataset
-from secure_ml.stages.fetching import batch_names
+from secure_ml.stages.incoming import batch_names
 from secure_ml.stages.validated_dataset import validated_dataset
 from tests.sources_support import AWS, GOOD, POISON, follow_changes, model_on, parquet, s3_client, s3_server
 

@@ -15,16 +15,16 @@ import polars as pl
 import pytest
 
 from secure_ml.cli import main
-from secure_ml.datasets.versions import compare_tables, parse_manifest, render_manifest
+from secure_ml.datasets.version_manifest import compare_tables, parse_manifest, render_manifest
 from secure_ml.digests import sha256
 from secure_ml.errors import MalformedError
-from secure_ml.gates import Evidence, history, read_subjects
+from secure_ml.evidence import Evidence, history, read_subjects
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
+from secure_ml.operations.dataset_versions import find_version, list_versions
 from secure_ml.stages.dataset import dataset, dataset_folder
 from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
-from secure_ml.stages.versions import find_version, list_versions
 from tests.installed_home import flip
 
 GOOD = model.batches.files["cleveland"].read_bytes()

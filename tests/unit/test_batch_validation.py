@@ -7,8 +7,8 @@ from collections.abc import Callable
 import polars as pl
 import pytest
 
+from secure_ml.batch_validation import sift
 from secure_ml.contracts.findings import Finding, ReasonCode, Report
-from secure_ml.datasets.sifting import sift
 
 
 def judge_of(wrong: list[str], code: ReasonCode = "unexpected_value") -> Callable[[pl.DataFrame], Report]:

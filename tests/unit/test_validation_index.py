@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from secure_ml.digests import digest_of
-from secure_ml.gates import Evidence
+from secure_ml.evidence import Evidence
 from secure_ml.validation_docs.index_page import render_index
 from secure_ml.validation_docs.state import State, Validation
 

@@ -2,7 +2,8 @@
 
 Each source is a small frozen object that a model's file names in `Batches.sources`. It lists the batches that it
 has, and hands out the bytes of one, read once and bounded. What a source hands out is not believed: its bytes are
-held against the source's signed manifest (`secure_ml.datasets.provenance`), unless the model's file says otherwise.
+held against the source's signed manifest (see `secure_ml.datasets.source_manifest`), unless the model's file says
+otherwise.
 
 Credentials come from the environment (`AWS_...`, `PG...`, a named variable), never from the model's file, and stand
 in no error, evidence or log.

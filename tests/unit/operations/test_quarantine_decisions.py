@@ -13,15 +13,15 @@ import secure_ml.spec
 from secure_ml.cli import main
 from secure_ml.digests import digest_of
 from secure_ml.errors import PreconditionError, RejectedError
-from secure_ml.gates import Evidence, history, latest, record
+from secure_ml.evidence import Evidence, history, latest, record
 from secure_ml.installation import Installation
-from secure_ml.lineage.quarantine_entries import DECISION_STAGE, entries
+from secure_ml.operations.integrity_check import check_stage
+from secure_ml.operations.pending_work import arrivals
+from secure_ml.operations.quarantine_decisions import discard, release
+from secure_ml.quarantine.entries import DECISION_STAGE, entries
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.arrival import arrivals
 from secure_ml.stages.dataset import dataset, dataset_folder
-from secure_ml.stages.quarantine_decision import discard, release
 from secure_ml.stages.validated_dataset import TABLE_FILE, validated_dataset
-from secure_ml.stages.validation import check_stage
 from tests.sample_model import guarded_model, load, put_batch
 
 ROWS = [(1.5, 2.5, 1), (77.125, 0.5, 0), (3.25, -1, 1), (4, 0, 0), (15, 0, 1)]

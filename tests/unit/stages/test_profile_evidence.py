@@ -10,7 +10,7 @@ import pytest
 from secure_ml.contracts.engine.declared_profiles import profile_frame
 from secure_ml.digests import parse_json
 from secure_ml.errors import RejectedError
-from secure_ml.gates import read_subjects
+from secure_ml.evidence import read_subjects
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.profiles.document import parse

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from secure_ml.errors import RejectedError
-from secure_ml.gates import Evidence
+from secure_ml.evidence import Evidence
 from secure_ml.installation import Installation
+from secure_ml.operations.quarantine_decisions import discard
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset, dataset_folder
-from secure_ml.stages.quarantine_decision import discard
 from secure_ml.stages.validated_dataset import PROFILE_FILE, validated_dataset
 from tests.sample_model import guarded_model, put_batch
 

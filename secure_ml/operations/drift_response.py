@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from secure_ml.datasets.quarantine import render_quarantine
 from secure_ml.digests import Digest, digest_of
-from secure_ml.gates import Evidence, find, latest, record
+from secure_ml.evidence import Evidence, find, latest, record
 from secure_ml.installation import Installation
+from secure_ml.quarantine.folder import render_quarantine
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.signed_model import signed_model
 from secure_ml.stages.trained_model import trained_model

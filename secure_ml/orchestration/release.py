@@ -7,10 +7,10 @@ from typing import Any
 
 import dagster as dg
 
-from assets.keys import RELEASE, SIGNED_MODEL, asset_key
-from assets.showing import Shown, gate_of, show
-from resources.installation import InstallationResource
-from secure_ml.gates import Evidence
+from secure_ml.evidence import Evidence
+from secure_ml.orchestration.keys import RELEASE, SIGNED_MODEL, asset_key
+from secure_ml.orchestration.presentation import Shown, gate_of, show
+from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.releases import current_release
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.release import release

@@ -12,10 +12,10 @@ import numpy as np
 
 from secure_ml.errors import MalformedError, UnavailableError
 from secure_ml.inference_log.records import Ids, Record, now
-from secure_ml.inference_log.writing import LogWriter
+from secure_ml.inference_log.writer import LogWriter
 from secure_ml.serving.metrics import Metrics
-from secure_ml.serving.model import ServedModel
 from secure_ml.serving.protocol import Answered, Asked
+from secure_ml.serving.served_model import ServedModel
 
 __all__ = ["Batcher"]
 

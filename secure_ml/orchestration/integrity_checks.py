@@ -6,13 +6,13 @@ from typing import Any
 
 import dagster as dg
 
-from assets.keys import DATASET, VALIDATED_DATASET, asset_key
-from assets.showing import docs_index_link, make_docs
-from resources.installation import InstallationResource
-from secure_ml.lineage.quarantine_entries import DECISION_STAGE, WITHDRAWAL_STAGE
+from secure_ml.operations.integrity_check import check_stage
+from secure_ml.orchestration.keys import DATASET, VALIDATED_DATASET, asset_key
+from secure_ml.orchestration.presentation import docs_index_link, make_docs
+from secure_ml.orchestration.resource import InstallationResource
+from secure_ml.quarantine.entries import DECISION_STAGE, WITHDRAWAL_STAGE
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.fetching import SEEN_STAGE
-from secure_ml.stages.validation import check_stage
+from secure_ml.stages.incoming import SEEN_STAGE
 
 __all__ = ["INTACT", "build"]
 

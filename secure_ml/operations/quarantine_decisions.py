@@ -24,9 +24,9 @@ from typing import Literal
 
 from secure_ml.digests import digest_of
 from secure_ml.errors import PreconditionError, RejectedError
-from secure_ml.gates import Evidence, history, record
+from secure_ml.evidence import Evidence, history, record
 from secure_ml.installation import Installation
-from secure_ml.lineage.quarantine_entries import (
+from secure_ml.quarantine.entries import (
     DECISION_STAGE,
     REFUSAL,
     Entry,

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from secure_ml.datasets.provenance import SourceManifest, open_manifest, verify_provenance
+from secure_ml.datasets.source_manifest import SourceManifest, open_manifest, verify_provenance
 from secure_ml.datasets.sources import LocalFolder
 from secure_ml.datasets.sources.names import BATCH_NAME
 from secure_ml.digests import Digest, digest_of, sha256
 from secure_ml.errors import MalformedError, PreconditionError, RejectedError, UnavailableError
-from secure_ml.gates import Evidence, history
+from secure_ml.evidence import Evidence, history
 from secure_ml.home import Home, read_file
 from secure_ml.signing.keys import Trust
 from secure_ml.spec import GuardedModel

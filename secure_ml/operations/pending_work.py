@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from secure_ml.digests import Digest, digest_of
-from secure_ml.gates import find, history
+from secure_ml.evidence import find, history
 from secure_ml.installation import Installation
-from secure_ml.lineage.quarantine_entries import entries, hold
+from secure_ml.quarantine.entries import entries, hold
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset_cause
-from secure_ml.stages.fetching import fetch_batch, inbox_batches, source_batches
+from secure_ml.stages.incoming import fetch_batch, inbox_batches, source_batches
 from secure_ml.stages.training_set import training_set_cause
 from secure_ml.stages.validated_dataset import validation_cause
 

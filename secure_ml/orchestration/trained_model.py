@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.keys import TRAINED_MODEL, TRAINING_SET, asset_key
-from assets.showing import Shown, gate_of, plot_of, show
-from resources.installation import InstallationResource
+from secure_ml.orchestration.keys import TRAINED_MODEL, TRAINING_SET, asset_key
+from secure_ml.orchestration.presentation import Shown, gate_of, plot_of, show
+from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.trained_model import trained_model
 

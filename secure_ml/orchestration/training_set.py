@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.keys import TRAINING_SET, VALIDATED_DATASET, asset_key
-from assets.showing import Shown, docs_link, gate_of, make_docs, show
-from resources.installation import InstallationResource
-from secure_ml.gates import Evidence
+from secure_ml.evidence import Evidence
+from secure_ml.orchestration.keys import TRAINING_SET, VALIDATED_DATASET, asset_key
+from secure_ml.orchestration.presentation import Shown, docs_link, gate_of, make_docs, show
+from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.training_set import training_set
 

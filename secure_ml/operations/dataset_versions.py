@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from secure_ml.datasets.versions import Difference, Manifest, compare_tables, parse_manifest
+from secure_ml.datasets.version_manifest import Difference, Manifest, compare_tables, parse_manifest
 from secure_ml.errors import PreconditionError
-from secure_ml.gates import Evidence, history, read_subjects, require
+from secure_ml.evidence import Evidence, history, read_subjects, require
 from secure_ml.installation import Installation
 from secure_ml.profiles.distances import Distance, compare_profiles
 from secure_ml.profiles.document import Profile

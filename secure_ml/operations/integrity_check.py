@@ -7,10 +7,10 @@ from pathlib import Path
 
 from secure_ml.digests import Digest, sha256
 from secure_ml.errors import RejectedError, SecureMLError
-from secure_ml.gates import Evidence, find, read_subjects
+from secure_ml.evidence import Evidence, find, read_subjects
 from secure_ml.home import read_file
 from secure_ml.installation import Installation
-from secure_ml.lineage.quarantine_entries import ROWS_ASIDE, hold, rows_aside
+from secure_ml.quarantine.entries import ROWS_ASIDE, hold, rows_aside
 from secure_ml.releases import SIGNATURE, current_release, read_released, releases
 from secure_ml.signing.model_signature import verify_model
 from secure_ml.spec import GuardedModel

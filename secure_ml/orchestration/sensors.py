@@ -8,22 +8,22 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from assets.keys import batches_of, job_name
-from resources.installation import InstallationResource
 from secure_ml.errors import RejectedError, SecureMLError, UnavailableError
 from secure_ml.installation import Installation
+from secure_ml.operations.drift_response import unanswered_alarm
+from secure_ml.operations.pending_work import Arrival, arrivals, source_arrivals, source_changes, undecided_training_set
+from secure_ml.orchestration.keys import batches_of, job_name
+from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.arrival import Arrival, arrivals, source_arrivals, source_changes, undecided_training_set
-from secure_ml.stages.drift_response import unanswered_alarm
 
-__all__ = ["definitions_of"]
+__all__ = ["model_sensors"]
 
 _INTERVAL_S = 10
 _SOURCE_INTERVAL_S = 300
 _CHANGE_INTERVAL_S = 3600
 
 
-def definitions_of(model: GuardedModel) -> dg.Definitions:
+def model_sensors(model: GuardedModel) -> list[dg.SensorDefinition]:
     """Return the sensors of one model; they run unless someone stops them."""
     inbox = _arrival(model, "arrival", arrivals, _INTERVAL_S, "A new file in the inbox")
     sensors = [inbox, _acceptance(model), _drift(model)]
@@ -32,7 +32,7 @@ def definitions_of(model: GuardedModel) -> dg.Definitions:
         sensors.append(_arrival(model, "source_arrival", source_arrivals, _SOURCE_INTERVAL_S, said))
         said = "Other bytes in a source under the name of an accepted batch"
         sensors.append(_arrival(model, "source_change", source_changes, _CHANGE_INTERVAL_S, said))
-    return dg.Definitions(sensors=sensors)
+    return sensors
 
 
 def _arrival(

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from secure_ml.datasets.quarantine import ROWS_FILE
 from secure_ml.digests import sha256
 from secure_ml.errors import RejectedError
-from secure_ml.gates import Evidence, history
+from secure_ml.evidence import Evidence, history
 from secure_ml.home import Home, read_file
 from secure_ml.installation import Installation
+from secure_ml.quarantine.folder import ROWS_FILE
 from secure_ml.signing.keys import Trust
 from secure_ml.spec import GuardedModel
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.keys import SIGNED_MODEL, TRAINED_MODEL, asset_key
-from assets.showing import Shown, gate_of, run_link, show
-from resources.installation import InstallationResource
+from secure_ml.orchestration.keys import SIGNED_MODEL, TRAINED_MODEL, asset_key
+from secure_ml.orchestration.presentation import Shown, gate_of, run_link, show
+from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.signed_model import signed_model
 

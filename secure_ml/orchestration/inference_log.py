@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.keys import INFERENCE_LOG, RELEASE, asset_key
-from assets.showing import Shown, gate_of, show
-from resources.installation import InstallationResource
 from secure_ml.lineage.lake import rebuild
+from secure_ml.orchestration.keys import INFERENCE_LOG, RELEASE, asset_key
+from secure_ml.orchestration.presentation import Shown, gate_of, show
+from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.inference_log import NothingLoggedError, inference_log
 

@@ -1,19 +1,22 @@
-"""All assets, checks and jobs of one guarded model; alone knows the order of the stages."""
+"""All assets, checks, jobs and sensors of one guarded model."""
+
+from collections.abc import Sequence
 
 import dagster as dg
 
-from assets import (
+from secure_ml.operations.drift_response import drift_response
+from secure_ml.orchestration import (
     dataset,
     drift_report,
     inference_log,
-    intact,
+    integrity_checks,
     release,
     signed_model,
     trained_model,
     training_set,
     validated_dataset,
 )
-from assets.keys import (
+from secure_ml.orchestration.keys import (
     DATASET,
     DRIFT_REPORT,
     INFERENCE_LOG,
@@ -26,11 +29,11 @@ from assets.keys import (
     asset_keys,
     job_name,
 )
-from resources.installation import InstallationResource
+from secure_ml.orchestration.resource import InstallationResource
+from secure_ml.orchestration.sensors import model_sensors
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.drift_response import drift_response
 
-__all__ = ["definitions_of"]
+__all__ = ["chain_of", "definitions_of"]
 
 INTAKE = (DATASET, VALIDATED_DATASET)
 PROMOTION = (TRAINING_SET, TRAINED_MODEL, SIGNED_MODEL, RELEASE)
@@ -40,24 +43,34 @@ _JOBS = (
     ("promotion", PROMOTION, "All accepted batches, from the training set to the promotion rule."),
     ("monitoring", MONITORING, "Seal the inference log, and compare its newest window with the training set."),
 )
-_STAGES = (
-    dataset,
-    validated_dataset,
-    training_set,
-    trained_model,
-    signed_model,
-    release,
-    inference_log,
-    drift_report,
-)
 
 
-def definitions_of(model: GuardedModel) -> dg.Definitions:
-    """Return the assets, checks and jobs of one model."""
-    checks = [intact.build(model, stage) for stage in STAGES]
+def chain_of(model: GuardedModel) -> tuple[dg.AssetsDefinition, ...]:
+    """Return the assets of one model, from a batch to the drift report."""
+    return (
+        dataset.build(model),
+        validated_dataset.build(model),
+        training_set.build(model),
+        trained_model.build(model),
+        signed_model.build(model),
+        release.build(model),
+        inference_log.build(model),
+        drift_report.build(model),
+    )
+
+
+def definitions_of(model: GuardedModel, chain: Sequence[dg.AssetsDefinition] | None = None) -> dg.Definitions:
+    """Return the assets, checks, jobs and sensors of one model.
+
+    Args:
+        model: The model.
+        chain: Its assets; by default those of `chain_of`.
+    """
+    checks = [integrity_checks.build(model, stage) for stage in STAGES]
     return dg.Definitions(
-        assets=[stage.build(model) for stage in _STAGES],
+        assets=list(chain_of(model) if chain is None else chain),
         asset_checks=checks,
+        sensors=model_sensors(model),
         jobs=[
             *(
                 dg.define_asset_job(
