@@ -36,27 +36,31 @@ def _validation_docs(chosen: argparse.Namespace) -> int:
     from secure_ml.errors import PreconditionError
     from secure_ml.home import Home
     from secure_ml.installation import Installation
-    from secure_ml.validation_docs import OWN, docs_folder, write_docs, write_own_docs
-    from secure_ml.validation_docs.state import Place
+    from secure_ml.validation_docs import OWN_HOME, NamedHome, docs_folder, write_docs, write_own_docs
 
     place = Installation.for_verification(os.environ)
-    places = [] if chosen.home else [Place(OWN, place.home)]
+    places = [] if chosen.home else [NamedHome(OWN_HOME, place.home)]
     for given in chosen.home:
         name, _, path = given.partition("=")
         if not path or not Path(path).is_dir():
             raise PreconditionError("--home: expected NAME=PATH, and a folder at PATH")
-        places.append(Place(name, Home(Path(path).resolve())))
+        places.append(NamedHome(name, Home(Path(path).resolve())))
     if chosen.home and not chosen.out:
         raise PreconditionError("--out: needed with --home; the pages of a home's own hold that home only")
     folder = chosen.out.resolve() if chosen.out else docs_folder(place)
     state = write_docs(places, place.trust, folder) if chosen.out else write_own_docs(place)
     index = folder / "index.html"
     document = {
-        "ok": not state.troubles,
+        "ok": not state.unverified,
         "index": str(index),
         "validations": len(state.validations),
-        "troubles": [trouble.sentence for trouble in state.troubles],
+        "unverified": [item.problem for item in state.unverified],
     }
-    lines = [str(index), *(f"does not verify: {trouble.sentence}" for trouble in state.troubles)]
-    say(chosen, document, lines, f"{len(state.validations)} validations, {len(state.troubles)} documents do not verify")
+    lines = [str(index), *(f"does not verify: {item.problem}" for item in state.unverified)]
+    say(
+        chosen,
+        document,
+        lines,
+        f"{len(state.validations)} validations, {len(state.unverified)} documents do not verify",
+    )
     return ACCEPTED

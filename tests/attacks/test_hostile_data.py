@@ -23,7 +23,7 @@ from secure_ml.stages.incoming import inbox_batches
 from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
 from secure_ml.validation_docs import docs_folder, page_of, write_own_docs
-from secure_ml.validation_docs.state import current
+from secure_ml.validation_docs.state import newest_of_each_batch
 from tests.pages import Page
 from tests.sample_model import guarded_model, put_batch
 
@@ -210,11 +210,11 @@ def test_a_later_batch_of_the_same_name_hides_no_refusal_in_the_index(
     put_batch(inbox, "first", ROWS)
     dataset(installation, model, "first")
     validated_dataset(installation, model, "first")
-    (line,) = write_own_docs(installation).lines.values()
-    assert [item.verdict for item in current(line)] == ["passed"]
+    (line,) = write_own_docs(installation).histories.values()
+    assert [item.verdict for item in newest_of_each_batch(line)] == ["passed"]
     index = docs_folder(installation) / "index.html"
     text = Page(index.read_bytes()).text
-    assert "Refused before, and nobody decided (1)" in text
+    assert "Earlier rejections without a decision (1)" in text
     assert "x: 1 of 2 rows above 10" in text
     assert "Nothing is blocked" not in text
     (entry,) = entries(installation.home, installation.trust, model.name)
@@ -222,7 +222,7 @@ def test_a_later_batch_of_the_same_name_hides_no_refusal_in_the_index(
     write_own_docs(installation)
     text = Page(index.read_bytes()).text
     assert "Nothing is blocked" in text
-    assert "nobody decided" not in text
+    assert "without a decision (" not in text
 
 
 def test_the_inbox_lists_no_batch_that_is_called_as_the_one_which_gives_the_holdout(
@@ -285,10 +285,10 @@ def test_the_pages_name_a_stray_file_and_a_refusal_of_no_policy_under_each(
     stray = installation.home.evidence / model.name / "validated_dataset" / "notes.txt"
     stray.write_text("accepted")
     state = write_own_docs(installation)
-    assert [trouble.sentence for trouble in state.troubles] == [
-        f"evidence/{model.name}/validated_dataset/notes.txt: is not evidence; remove it"
+    assert [item.problem for item in state.unverified] == [
+        f"evidence/{model.name}/validated_dataset/notes.txt: not evidence, expected a file named DIGEST.json; remove it"
     ]
-    shown = {key[2]: [item.verdict for item in line] for key, line in state.lines.items()}
+    shown = {key[2]: [item.verdict for item in line] for key, line in state.histories.items()}
     assert shown == {"production": ["passed", "blocked"], "experiment": ["passed", "blocked"]}
 
 
@@ -304,7 +304,7 @@ def test_what_is_held_though_the_contract_has_nothing_against_it_is_shown_as_blo
     state = write_own_docs(installation)
     assert [(item.verdict, len(item.findings)) for item in state.validations] == [("blocked", 1), ("blocked", 0)]
     held = docs_folder(installation) / page_of(state.validations[1].evidence)
-    assert "Why it was refused" in Page(held.read_bytes()).text
+    assert "Why this was rejected" in Page(held.read_bytes()).text
     index = Page((docs_folder(installation) / "index.html").read_bytes()).text
     assert "Blocked now (1)" in index
     assert "since contract" in index

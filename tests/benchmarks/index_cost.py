@@ -21,7 +21,7 @@ from secure_ml.models.heart_disease import model
 from secure_ml.profiles.document import render
 from secure_ml.tables.batch_files import open_batch
 from secure_ml.validation_docs import write_own_docs
-from secure_ml.validation_docs.state import Place, gather
+from secure_ml.validation_docs.state import NamedHome, load_state
 from tests.installed_home import environment_in
 
 
@@ -83,8 +83,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         installation = Installation.from_environment(environment_in(Path(folder)))
         fill(installation, batches)
-        place = Place("home", installation.home)
-        evidence = cpu_s(lambda: gather([place], installation.trust))
+        place = NamedHome("home", installation.home)
+        evidence = cpu_s(lambda: load_state([place], installation.trust))
         pages = cpu_s(lambda: write_own_docs(installation, batch=f"batch_{batches - 1:05}"))
     print(
         f"{batches:,} batches: all evidence verified {evidence:.2f} s of CPU, index and page of one batch {pages:.2f} s"

@@ -85,16 +85,16 @@ def open_batch(browser: webdriver.Chrome, pages: Path, batch: str) -> None:
 def test_the_index_shows_what_blocks_above_all_else(pages: Path, look: webdriver.Chrome) -> None:
     as_screen(look, 1200, "light")
     look.get((pages / "index.html").as_uri())
-    require_shown(look, FINDING, "Blocked now (2)", "✕ 2 blocked", "✓ passed", "every rule holds")
+    require_shown(look, FINDING, "Blocked now (2)", "✕ 2 blocked", "✓ passed", "All rules passed.")
     text = shown(look)
-    assert text.index(FINDING) < text.index("All environments") < text.index("every rule holds")
+    assert text.index(FINDING) < text.index("All environments") < text.index("All rules passed.")
     keep(look, "validation_index")
 
 
 def test_the_page_shows_its_failing_rule_on_the_first_screen(pages: Path, look: webdriver.Chrome) -> None:
     as_screen(look, 1200, "light")
     open_batch(look, pages, "switzerland")
-    require_shown(look, FINDING, "Failing rules", "Quarantine", "Distributions (123 rows, as they arrived)")
+    require_shown(look, FINDING, "Failing rules", "Quarantine", "Distributions (123 rows as received)")
     rule = look.find_element(By.XPATH, f"//*[text()='{FINDING}']")
     assert rule.rect["y"] < 400
     drawn = look.execute_script(
@@ -192,11 +192,11 @@ def test_a_long_history_stays_readable(tmp_path: Path, look: webdriver.Chrome) -
     as_screen(look, 1200, "dark")
     look.get((docs_folder(place) / "index.html").as_uri())
     require_shown(look, "200 batches, 200 validations", "the newest 60 validations", "price: 106 of 200 rows above 100")
-    require_shown(look, "Blocked now (22)", "12 more that are blocked", "day_199")
+    require_shown(look, "Blocked now (22)", "12 more blocked batches", "day_199")
     assert look.execute_script("return document.documentElement.scrollHeight") < 6000, (
         "folded, it is a few screens long"
     )
     assert "day_004" not in shown(look).split("All environments")[0], "the oldest of what is blocked is folded away"
-    look.find_element(By.XPATH, "//summary[contains(., '12 more that are blocked')]").click()
+    look.find_element(By.XPATH, "//summary[contains(., '12 more blocked batches')]").click()
     require_shown(look, "prices: day_004")
     keep(look, "validation_long_history")

@@ -29,7 +29,7 @@ from secure_ml.stages.trained_model import trained_model
 from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
 from secure_ml.validation_docs.index_page import render_index
-from secure_ml.validation_docs.state import Place, gather
+from secure_ml.validation_docs.state import NamedHome, load_state
 from tests.readme_model import rows
 from tests.sources_support import BROKEN, GOOD, model_on
 
@@ -89,7 +89,7 @@ def refuse(installation: Installation, model: GuardedModel) -> str:
 
 
 def index(installation: Installation) -> str:
-    return render_index(gather([Place("this", installation.home)], installation.trust))[0].decode()
+    return render_index(load_state([NamedHome("this", installation.home)], installation.trust))[0].decode()
 
 
 def test_a_refusal_that_the_same_bytes_have_overtaken_waits_for_nobody(

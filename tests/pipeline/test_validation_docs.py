@@ -23,8 +23,8 @@ from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.validated_dataset import validated_dataset
 from secure_ml.validation_docs import docs_folder, page_of, render_own_doc, write_docs, write_own_docs
-from secure_ml.validation_docs.markup import element, page
-from secure_ml.validation_docs.state import Place
+from secure_ml.validation_docs.pages import render_page
+from secure_ml.validation_docs.state import NamedHome
 from tests.installed_home import environment_in
 from tests.pages import HOSTILE, Page, hostile_evidence, require_harmless
 from tests.sample_model import guarded_model, put_batch
@@ -126,12 +126,16 @@ def test_no_name_of_a_stranger_becomes_markup(installation: Installation) -> Non
             assert "\\u001b[2Jbell" in shown
 
 
-def test_without_escaping_the_same_names_would_be_markup() -> None:
+def test_without_escaping_the_same_names_would_be_markup(tmp_path: Path) -> None:
     """The attack works on a page that is put together from strings: the parser finds the elements."""
     naive = Page(f"<html><body><p>{HOSTILE[0]}</p>{HOSTILE[1]}".encode())
     assert {"script", "img"} <= set(naive.tags)
     assert ("onerror", "document.title=1") in naive.attributes
-    good = Page(page("t", element("p", HOSTILE[0]), element("a", HOSTILE[1], title=HOSTILE[1])))
+    (tmp_path / "page.html").write_text(
+        '{% extends "base.html" %}{% block title %}{{ names[0] }}{% endblock %}'
+        '{% block body %}<p>{{ names[0] }}</p><a title="{{ names[1] }}">{{ names[1] }}</a>{% endblock %}'
+    )
+    good = Page(render_page("page.html", tmp_path, names=HOSTILE))
     assert not {"script", "img"} & set(good.tags)
     assert ("title", HOSTILE[1]) in good.attributes
 
@@ -166,9 +170,9 @@ def test_a_document_that_does_not_verify_stands_above_all_and_is_not_believed(
     envelope["signatures"][0]["sig"] = envelope["signatures"][0]["sig"][:-8] + "AAAAAAA="
     evidence.write_text(json.dumps(envelope, sort_keys=True, separators=(",", ":")))
     state = write_own_docs(installation)
-    assert evidence.name in " ".join(trouble.sentence for trouble in state.troubles)
+    assert evidence.name in " ".join(item.problem for item in state.unverified)
     text = Page((written / "index.html").read_bytes()).text
-    assert text.index("Does not verify") < text.index("All environments")
+    assert text.index("Documents that do not verify") < text.index("All environments")
     assert evidence.name in text
     assert not (written / "home" / "guarded" / f"{evidence.stem}.html").exists()
 
@@ -206,7 +210,7 @@ def test_a_training_set_has_a_page_with_what_the_screens_found(installation: Ins
     state = write_own_docs(installation)
     (item,) = (item for item in state.validations if item.evidence.stage == "training_set")
     text = Page((docs_folder(installation) / page_of(item.evidence)).read_bytes()).text
-    for said in ("Warnings (1)", sentence, "first (200 rows), second (150 rows)", "300 rows go on"):
+    for said in ("Warnings (1)", sentence, "first (200 rows), second (150 rows)", "300 rows accepted"):
         assert said in text
     index = Page((docs_folder(installation) / "index.html").read_bytes()).text
     assert "guarded: training sets · policy production" in index
@@ -265,7 +269,7 @@ def test_several_homes_make_one_dashboard(
     assert main(["validation-docs", *given]) == 2
     assert main(["validation-docs", "--home", "../x=/tmp", "--out", str(root)]) == 2
     with pytest.raises(PreconditionError, match="each name once"):
-        write_docs([Place("a", installation.home), Place("a", Home(other))], installation.trust, root)
+        write_docs([NamedHome("a", installation.home), NamedHome("a", Home(other))], installation.trust, root)
 
 
 def test_a_release_makes_its_pages_and_shows_the_change_of_contract(

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 from tests.installed_home import PATIENT, Service
@@ -27,6 +28,11 @@ def test_an_inference_host_needs_neither_dagster_nor_mlflow_nor_evidently(
         capture_output=True,
     )
     (wheel,) = (tmp_path / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        packed = set(archive.namelist())
+    templates = {str(path.relative_to(ROOT)) for path in (ROOT / "secure_ml").rglob("templates/*")}
+    assert "secure_ml/validation_docs/templates/base.html" in templates
+    assert templates <= packed
     alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     locked = re.findall(r"^([A-Za-z0-9_.-]+==[^ \\]+)", (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE)
     (tmp_path / "constraints.txt").write_text("\n".join(locked))

@@ -7,7 +7,7 @@ from pathlib import Path
 from secure_ml.digests import digest_of
 from secure_ml.evidence import Evidence
 from secure_ml.validation_docs.index_page import render_index
-from secure_ml.validation_docs.state import State, Validation
+from secure_ml.validation_docs.state import Validation, ValidationState
 
 
 def validation(number: int, *, blocked: bool) -> Validation:
@@ -29,7 +29,7 @@ def validation(number: int, *, blocked: bool) -> Validation:
 
 
 def index_of(*validations: Validation) -> str:
-    return render_index(State(("home",), validations, ()))[0].decode()
+    return render_index(ValidationState(("home",), validations, ()))[0].decode()
 
 
 def test_a_short_history_is_shown_as_it_is() -> None:
@@ -41,10 +41,10 @@ def test_a_short_history_is_shown_as_it_is() -> None:
 def test_of_a_long_history_the_failing_and_newest_stand_first_and_the_rest_can_be_opened() -> None:
     page = index_of(*(validation(number, blocked=number % 10 == 0) for number in range(200)))
     assert "Blocked now (20)" in page
-    assert "10 more that are blocked" in page
+    assert "10 more blocked batches" in page
     assert "160 more batches" in page
     cards, _, table = page.partition("All environments")
-    assert cards.index("long: batch_0190") < cards.index("10 more that are blocked") < cards.index("long: batch_0090")
+    assert cards.index("long: batch_0190") < cards.index("10 more blocked batches") < cards.index("long: batch_0090")
     shown, _, folded = table.partition("160 more batches")
     assert all(f"batch_{number:04}</a>" in shown for number in (0, 190, 199)), "what blocks, and the newest"
     assert "batch_0151</a>" in folded
@@ -56,4 +56,4 @@ def test_of_a_long_history_the_failing_and_newest_stand_first_and_the_rest_can_b
 def test_what_is_left_out_of_a_very_long_history_is_counted() -> None:
     page = index_of(*(validation(number, blocked=False) for number in range(500)))
     assert "480 more batches" in page
-    assert "280 more stand in the JSON beside this page." in page
+    assert "280 more are listed in the JSON version of this page." in page
