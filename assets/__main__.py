@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
             from assets.ui import serve_ui
 
             return serve_ui(installation)
-        from assets.run import run_model
+        from assets.main_job import run_model
 
         return run_model(installation, chosen.model)
     except SecureMLError as error:

@@ -1,7 +1,7 @@
 """The command `secure-ml`.
 
-Exit codes: 0 accepted, verified or done; 1 rejected: a contract, a signature or a policy said no; 2 unreadable,
-unavailable or wrong use. Results stand on standard output, one sentence for people on standard error.
+Exit codes: 0 accepted, verified or done, 1 rejected by a contract, a signature or a policy, 2 unreadable, unavailable
+or wrong use. Results are printed on standard output, and one sentence for people on standard error.
 """
 
 from __future__ import annotations
@@ -13,67 +13,96 @@ import sys
 from collections.abc import Sequence
 
 from secure_ml.commands import (
-    contracts,
-    datasets,
-    inference,
-    models,
-    profiles,
+    check,
+    contract,
+    dataset,
+    infer_contract,
+    log,
+    profile,
     quarantine,
-    serving,
+    serve,
     status,
+    validate,
     validation_docs,
+    verify,
 )
-from secure_ml.commands.saying import ENVIRONMENT, REJECTED, UNUSABLE, Run, plain
+from secure_ml.commands.output import ENVIRONMENT, REJECTED, UNUSABLE, Run, plain
 from secure_ml.errors import RejectedError, SecureMLError
 
 __all__ = ["main"]
 
+# The groups of the list of commands in `secure-ml --help`.
+_GROUPS = {
+    "files and contracts": (validate, infer_contract, contract, profile),
+    "data of a model": (dataset, quarantine, validation_docs),
+    "models": (check, status, verify),
+    "service": (serve, log),
+}
+_SUMMARY = "Guarded models: contracts, signed evidence, releases, and a service that serves only verified releases."
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    chosen = _parser().parse_args(arguments)
-    run: Run = chosen.run
+    args = _parser().parse_args(arguments)
+    run: Run = args.run
     try:
-        return run(chosen)
+        return run(args)
     except RejectedError as error:
-        return _fail(chosen, error, REJECTED)
+        return _fail(args, error, REJECTED)
     except SecureMLError as error:
-        return _fail(chosen, error, UNUSABLE)
+        return _fail(args, error, UNUSABLE)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNUSABLE
 
 
-def _fail(chosen: argparse.Namespace, error: SecureMLError, code: int) -> int:
-    if chosen.json:
+def _fail(args: argparse.Namespace, error: SecureMLError, code: int) -> int:
+    if args.json:
         print(json.dumps({"ok": False, "error": type(error).__name__, "reason": str(error)}))
-    print(plain(f"secure-ml {chosen.command}: {error}"), file=sys.stderr)
+    print(plain(f"secure-ml {args.command}: {error}"), file=sys.stderr)
     return code
 
 
+class _GroupedParser(argparse.ArgumentParser):
+    """The parser of `secure-ml`. Its help lists the commands in groups, which argparse cannot do."""
+
+    groups: dict[str, list[tuple[str, str]]]
+
+    def format_help(self) -> str:
+        """Return the help text."""
+        width = max(len(name) for rows in self.groups.values() for name, _ in rows)
+        lists = [
+            "\n".join([f"{title}:", *(f"  {name:<{width}}  {summary}" for name, summary in rows)])
+            for title, rows in self.groups.items()
+        ]
+        usage = f"usage: {self.prog} [-h] COMMAND ..."
+        more = f"{self.prog} COMMAND --help describes one command."
+        return "\n\n".join([usage, _SUMMARY, *lists, more, ENVIRONMENT]) + "\n"
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="secure-ml",
-        description="Guarded models: contracts, signed evidence, releases, and the service that trusts only them.",
-        epilog=ENVIRONMENT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = _GroupedParser(prog="secure-ml")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser.groups = {title: [] for title in _GROUPS}
+    for title, modules in _GROUPS.items():
 
-    def command(name: str, run: Run, text: str, more: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(
-            name,
-            help=text,
-            description=f"{text}\n\n{more}",
-            epilog=ENVIRONMENT,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        added.add_argument("--json", action="store_true", help="print one JSON document instead of text")
-        added.set_defaults(run=run)
-        return added
+        def command(name: str, run: Run, summary: str, details: str, *, title: str = title) -> argparse.ArgumentParser:
+            parser.groups[title].append((name, summary))
+            added = commands.add_parser(
+                name,
+                help=summary,
+                description=f"{summary}\n\n{details}",
+                epilog=ENVIRONMENT,
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )
+            added.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+            added.set_defaults(run=run)
+            return added
 
-    for part in (models, contracts, inference, profiles, serving, status, quarantine, datasets, validation_docs):
-        part.add(command)
+        for module in modules:
+            module.add(command)
     return parser
 
 

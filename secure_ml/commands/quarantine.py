@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.commands.saying import ACCEPTED, AddCommand, say
+from secure_ml.commands.output import ACCEPTED, AddCommand, say
 
 if TYPE_CHECKING:
     from secure_ml.home import Home
@@ -26,7 +26,7 @@ signer's key is."""
 
 
 def add(command: AddCommand) -> None:
-    """Declare the commands of this file."""
+    """Declare the command."""
     quarantine = command(
         "quarantine", _quarantine, "Show what was refused, and release or discard it, with who and why.", _MORE
     )
@@ -40,34 +40,34 @@ def add(command: AddCommand) -> None:
     quarantine.add_argument("--why", help="why, one line; required for release and discard")
 
 
-def _quarantine(chosen: argparse.Namespace) -> int:
+def _quarantine(args: argparse.Namespace) -> int:
     from secure_ml.errors import PreconditionError
 
-    if chosen.in_use and chosen.action != "discard":
+    if args.in_use and args.action != "discard":
         raise PreconditionError("quarantine: --in-use goes with discard")
-    if chosen.action == "list":
-        return _list(chosen)
-    if not chosen.model:
-        raise PreconditionError(f"quarantine {chosen.action}: expected an ID, as quarantine list prints it")
-    if not chosen.id:
-        chosen.model, chosen.id = _find_model(chosen.action, chosen.model), chosen.model
-    if chosen.action == "show":
-        return _show(chosen)
-    if not chosen.why:
-        raise PreconditionError(f"quarantine {chosen.action}: --why is required; it is signed with the decision")
-    return _decide(chosen)
+    if args.action == "list":
+        return _list(args)
+    if not args.model:
+        raise PreconditionError(f"quarantine {args.action}: expected an ID, as quarantine list prints it")
+    if not args.id:
+        args.model, args.id = _find_model(args.action, args.model), args.model
+    if args.action == "show":
+        return _show(args)
+    if not args.why:
+        raise PreconditionError(f"quarantine {args.action}: --why is required; it is signed with the decision")
+    return _decide(args)
 
 
-def _list(chosen: argparse.Namespace) -> int:
+def _list(args: argparse.Namespace) -> int:
     from secure_ml.installation import Installation
     from secure_ml.quarantine.entries import entries
     from secure_ml.quarantine.folder import FINDINGS_FILE
 
-    place = Installation.for_verification(os.environ)
-    home = place.home
+    installation = Installation.for_verification(os.environ)
+    home = installation.home
     found: list[dict[str, Any]] = []
-    for model in _models(home) if chosen.model is None else [chosen.model]:
-        signed = entries(home, place.trust, model)
+    for model in _models(home) if args.model is None else [args.model]:
+        signed = entries(home, installation.trust, model)
         found += [_document(home, entry) for entry in signed]
         ids = {entry.refusal.cause for entry in signed}
         for path in sorted((home.quarantine / model).glob(f"*/{FINDINGS_FILE}")):
@@ -81,7 +81,7 @@ def _list(chosen: argparse.Namespace) -> int:
         for item in found
     ]
     waiting = sum(item["state"] == "open" for item in found)
-    say(chosen, {"ok": True, "quarantine": found}, lines, f"{len(found)} in quarantine, {waiting} undecided")
+    say(args, {"ok": True, "quarantine": found}, lines, f"{len(found)} in quarantine, {waiting} undecided")
     return ACCEPTED
 
 
@@ -96,11 +96,13 @@ def _find_model(action: str, identity: str) -> str:
     from secure_ml.installation import Installation
     from secure_ml.quarantine.entries import entries
 
-    place = Installation.for_verification(os.environ)
+    installation = Installation.for_verification(os.environ)
     found = [
         model
-        for model in _models(place.home)
-        if any(entry.refusal.cause.startswith(identity) for entry in entries(place.home, place.trust, model))
+        for model in _models(installation.home)
+        if any(
+            entry.refusal.cause.startswith(identity) for entry in entries(installation.home, installation.trust, model)
+        )
     ]
     if len(found) != 1:
         raise PreconditionError(
@@ -110,14 +112,14 @@ def _find_model(action: str, identity: str) -> str:
     return found[0]
 
 
-def _show(chosen: argparse.Namespace) -> int:
+def _show(args: argparse.Namespace) -> int:
     from secure_ml.installation import Installation
     from secure_ml.operations.quarantine_decisions import find_entry
     from secure_ml.quarantine.entries import entries
 
-    place = Installation.for_verification(os.environ)
-    entry = find_entry(entries(place.home, place.trust, chosen.model), chosen.model, chosen.id)
-    document = _document(place.home, entry)
+    installation = Installation.for_verification(os.environ)
+    entry = find_entry(entries(installation.home, installation.trust, args.model), args.model, args.id)
+    document = _document(installation.home, entry)
     lines = [
         f"{name}: {value}"
         for name, value in document.items()
@@ -125,11 +127,11 @@ def _show(chosen: argparse.Namespace) -> int:
     ]
     lines += [f"reason: {reason}" for reason in document["reasons"]]
     lines += [f"{name}: {value}" for name, value in (document["decision"] or {}).items()]
-    say(chosen, {"ok": True, **document}, lines, f"{entry.said}: {len(document['reasons'])} reasons")
+    say(args, {"ok": True, **document}, lines, f"{entry.said}: {len(document['reasons'])} reasons")
     return ACCEPTED
 
 
-def _decide(chosen: argparse.Namespace) -> int:
+def _decide(args: argparse.Namespace) -> int:
     import getpass
 
     from secure_ml.errors import PreconditionError
@@ -138,24 +140,24 @@ def _decide(chosen: argparse.Namespace) -> int:
     from secure_ml.spec import find_model
     from secure_ml.validation_docs import write_own_docs
 
-    place = Installation.from_environment(os.environ)
-    model = find_model(chosen.model)
+    installation = Installation.from_environment(os.environ)
+    model = find_model(args.model)
     try:
-        by = chosen.by or getpass.getuser()
+        by = args.by or getpass.getuser()
     except (KeyError, OSError, ImportError):
         raise PreconditionError("--by: the operating system names no user; say who decides") from None
-    if chosen.action == "release":
-        decision = release(place, model, chosen.id, by=by, why=chosen.why)
+    if args.action == "release":
+        decision = release(installation, model, args.id, by=by, why=args.why)
     else:
-        decision = discard(place, model, chosen.id, by=by, why=chosen.why, in_use=chosen.in_use)
-    write_own_docs(place)
+        decision = discard(installation, model, args.id, by=by, why=args.why, in_use=args.in_use)
+    write_own_docs(installation)
     inputs = decision.inputs
     document = {"ok": True, "document": str(decision.path), "made_at": decision.made_at, **inputs}
     names = ("action", "batch", "version", "refused_under", "released_under", "by", "why")
     lines = [f"{name}: {inputs[name]}" for name in names if inputs.get(name)]
-    done = "is released and validated" if chosen.action == "release" else "is discarded for good"
-    said = f"{chosen.model}: {inputs.get('batch') or 'the window'} {done}; signed: {decision.path}"
-    say(chosen, document, lines, said)
+    done = "is released and validated" if args.action == "release" else "is discarded for good"
+    said = f"{args.model}: {inputs.get('batch') or 'the window'} {done}; signed: {decision.path}"
+    say(args, document, lines, said)
     return ACCEPTED
 
 

@@ -1,75 +1,57 @@
-"""`status` and `log`: what each stage decided last, and the newest records of the inference log."""
+"""`secure-ml status`: show the newest decision of each stage."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from secure_ml.commands.saying import ACCEPTED, AddCommand, counted, say
+from secure_ml.commands.output import ACCEPTED, AddCommand, counted, say
+
+if TYPE_CHECKING:
+    from secure_ml.evidence import Evidence
+    from secure_ml.installation import Installation
 
 __all__ = ["add"]
 
+_STAGES = (
+    "dataset",
+    "source_withdrawal",
+    "validated_dataset",
+    "quarantine_decision",
+    "training_set",
+    "trained_model",
+    "signed_model",
+    "release",
+    "inference_log",
+    "drift_report",
+    "drift_response",
+)
+
 
 def add(command: AddCommand) -> None:
-    """Declare the commands of this file."""
-    status = command("status", _status, "Show what each stage decided last.", "Every document shown was verified.")
+    """Declare the command."""
+    status = command(
+        "status", _status, "Show the newest decision of each stage.", "Every document shown has been verified."
+    )
     status.add_argument("model", metavar="MODEL", nargs="?", help="a registered model (default: all)")
-    log = command(
-        "log",
-        _log,
-        "Show the newest records of the inference log.",
-        "Sealed records are verified. Personal columns (input, request id) are left out unless asked for.",
-    )
-    log.add_argument("model", metavar="MODEL", help="a released model")
-    log.add_argument("--last", type=_count, default=20, help="how many records (default: %(default)s)")
-    log.add_argument("--with-personal-columns", action="store_true", help="show inputs and request ids too")
 
 
-def _count(text: str) -> int:
-    count = int(text)
-    if not 1 <= count <= 100_000:
-        raise ValueError(text)
-    return count
-
-
-def _status(chosen: argparse.Namespace) -> int:
-    from secure_ml.errors import UnavailableError
-    from secure_ml.evidence import history
+def _status(args: argparse.Namespace) -> int:
     from secure_ml.installation import Installation
-    from secure_ml.releases import current_release
 
-    place = Installation.for_verification(os.environ)
-    stages = (
-        *(
-            "dataset",
-            "source_withdrawal",
-            "validated_dataset",
-            "quarantine_decision",
-            "training_set",
-            "trained_model",
-            "signed_model",
-            "release",
-        ),
-        *("inference_log", "drift_report", "drift_response"),
-    )
-    folder = place.home.evidence
-    models = [chosen.model] if chosen.model else sorted(path.name for path in folder.glob("*") if path.is_dir())
-    document: dict[str, Any] = {"ok": True, "home": str(place.home.root), "models": {}}
+    installation = Installation.for_verification(os.environ)
+    folder = installation.home.evidence
+    models = [args.model] if args.model else sorted(path.name for path in folder.glob("*") if path.is_dir())
+    document: dict[str, Any] = {"ok": True, "home": str(installation.home.root), "models": {}}
     lines: list[str] = []
     for model in models:
-        shown: dict[str, Any] = {"release": None, "stages": {}}
-        try:
-            release = current_release(place.home, place.trust, model)
-            shown["release"] = {"number": release.number, "model_digest": release.model_digest}
-            lines.append(f"{model}: release {release.number}, model {release.model_digest[:12]}")
-        except UnavailableError:
-            lines.append(f"{model}: nothing is released")
-        for stage in stages:
-            newest: dict[str, Any] = {}
-            for evidence in history(place.home, place.trust, model, stage):
-                newest[evidence.inputs.get("batch", "")] = evidence
-            shown["stages"][stage] = [
+        release, line = _release(installation, model)
+        lines.append(line)
+        stages: dict[str, list[dict[str, Any]]] = {}
+        for stage in _STAGES:
+            newest = _newest(installation, model, stage)
+            stages[stage] = [
                 {
                     "batch": batch or None,
                     "decision": evidence.decision,
@@ -78,25 +60,34 @@ def _status(chosen: argparse.Namespace) -> int:
                 }
                 for batch, evidence in newest.items()
             ]
-            for batch, evidence in newest.items():
-                of = f"{stage} {batch}".strip()
-                why = f": {evidence.reasons[0]}" if evidence.reasons else ""
-                lines.append(f"  {evidence.made_at[:19]}  {of:<32} {evidence.decision}{why}")
-        document["models"][model] = shown
-    say(chosen, document, lines, f"{counted(len(models), 'model')} in {place.home.root}")
+            lines += [_line(stage, batch, evidence) for batch, evidence in newest.items()]
+        document["models"][model] = {"release": release, "stages": stages}
+    say(args, document, lines, f"{counted(len(models), 'model')} in {installation.home.root}")
     return ACCEPTED
 
 
-def _log(chosen: argparse.Namespace) -> int:
-    from secure_ml.inference_log.segments import newest_records
-    from secure_ml.installation import Installation
-    from secure_ml.stages.inference_log import sealed_segments
+def _release(installation: Installation, model: str) -> tuple[dict[str, Any] | None, str]:
+    """Return the current release as data and as a line."""
+    from secure_ml.errors import UnavailableError
+    from secure_ml.releases import current_release
 
-    place = Installation.for_verification(os.environ)
-    records = newest_records(place.home, chosen.model, chosen.last, sealed_segments(place, chosen.model))
-    rows = [record.as_json(personal=chosen.with_personal_columns) for record in records]
-    lines = ["  ".join(str(value) for value in row.values()) for row in rows]
-    if rows:
-        lines.insert(0, "  ".join(rows[0]))
-    say(chosen, {"ok": True, "records": rows}, lines, f"{chosen.model}: the newest {len(rows)} records")
-    return ACCEPTED
+    try:
+        release = current_release(installation.home, installation.trust, model)
+    except UnavailableError:
+        return None, f"{model}: nothing is released"
+    data = {"number": release.number, "model_digest": release.model_digest}
+    return data, f"{model}: release {release.number}, model {release.model_digest[:12]}"
+
+
+def _newest(installation: Installation, model: str, stage: str) -> dict[str, Evidence]:
+    """Return the newest evidence of a stage for each batch. The batch is "" for stages without batches."""
+    from secure_ml.evidence import history
+
+    documents = history(installation.home, installation.trust, model, stage)
+    return {evidence.inputs.get("batch", ""): evidence for evidence in documents}
+
+
+def _line(stage: str, batch: str, evidence: Evidence) -> str:
+    subject = f"{stage} {batch}".strip()
+    reason = f": {evidence.reasons[0]}" if evidence.reasons else ""
+    return f"  {evidence.made_at[:19]}  {subject:<32} {evidence.decision}{reason}"

@@ -6,13 +6,13 @@ import argparse
 import os
 from pathlib import Path
 
-from secure_ml.commands.saying import ACCEPTED, AddCommand, say
+from secure_ml.commands.output import ACCEPTED, AddCommand, say
 
 __all__ = ["add"]
 
 
 def add(command: AddCommand) -> None:
-    """Declare the commands of this file."""
+    """Declare the commands of this command."""
     docs = command(
         "validation-docs",
         _validation_docs,
@@ -32,23 +32,23 @@ def add(command: AddCommand) -> None:
     )
 
 
-def _validation_docs(chosen: argparse.Namespace) -> int:
+def _validation_docs(args: argparse.Namespace) -> int:
     from secure_ml.errors import PreconditionError
     from secure_ml.home import Home
     from secure_ml.installation import Installation
     from secure_ml.validation_docs import OWN_HOME, NamedHome, docs_folder, write_docs, write_own_docs
 
-    place = Installation.for_verification(os.environ)
-    places = [] if chosen.home else [NamedHome(OWN_HOME, place.home)]
-    for given in chosen.home:
+    installation = Installation.for_verification(os.environ)
+    places = [] if args.home else [NamedHome(OWN_HOME, installation.home)]
+    for given in args.home:
         name, _, path = given.partition("=")
         if not path or not Path(path).is_dir():
             raise PreconditionError("--home: expected NAME=PATH, and a folder at PATH")
         places.append(NamedHome(name, Home(Path(path).resolve())))
-    if chosen.home and not chosen.out:
+    if args.home and not args.out:
         raise PreconditionError("--out: needed with --home; the pages of a home's own hold that home only")
-    folder = chosen.out.resolve() if chosen.out else docs_folder(place)
-    state = write_docs(places, place.trust, folder) if chosen.out else write_own_docs(place)
+    folder = args.out.resolve() if args.out else docs_folder(installation)
+    state = write_docs(places, installation.trust, folder) if args.out else write_own_docs(installation)
     index = folder / "index.html"
     document = {
         "ok": not state.unverified,
@@ -58,7 +58,7 @@ def _validation_docs(chosen: argparse.Namespace) -> int:
     }
     lines = [str(index), *(f"does not verify: {item.problem}" for item in state.unverified)]
     say(
-        chosen,
+        args,
         document,
         lines,
         f"{len(state.validations)} validations, {len(state.unverified)} documents do not verify",

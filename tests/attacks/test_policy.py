@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.run import Summary, print_experiment
+from assets.main_job import Summary, print_experiment
 from secure_ml.errors import RejectedError, UnavailableError
 from secure_ml.evidence import find, history, latest, record
 from secure_ml.installation import Installation

@@ -130,7 +130,7 @@ def test_a_new_file_is_taken_in_and_a_bad_one_is_quarantined_once(ready: dict[st
 
 
 def test_a_drift_alarm_is_answered_once(ready: dict[str, str], place: Installation) -> None:
-    from assets.run import _live_rows
+    from assets.main_job import _live_rows
 
     _, (_, rows) = _va_first(place, _live_rows)
     with serving(ready) as service:

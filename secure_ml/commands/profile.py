@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from secure_ml.commands.reading import add_reading, reading_of
-from secure_ml.commands.saying import ACCEPTED, AddCommand
+from secure_ml.commands.csv_options import add_csv_options, csv_options
+from secure_ml.commands.output import ACCEPTED, AddCommand
 
 if TYPE_CHECKING:
     from secure_ml.profiles.document import ColumnProfile
@@ -32,31 +32,31 @@ def add(command: AddCommand) -> None:
     profile.add_argument(
         "--personal", metavar="COLUMN", action="append", default=[], help="keep only counts of this column; repeatable"
     )
-    add_reading(profile)
+    add_csv_options(profile)
 
 
-def _profile(chosen: argparse.Namespace) -> int:
+def _profile(args: argparse.Namespace) -> int:
     from secure_ml.profiles.document import render
     from secure_ml.profiles.merging import without_values
     from secure_ml.profiles.profiling import profile_table
     from secure_ml.tables.data_files import open_table
     from secure_ml.tables.type_inference import with_guessed_types
 
-    table = open_table(chosen.file, **reading_of(chosen))
-    if chosen.contract:
+    table = open_table(args.file, **csv_options(args))
+    if args.contract:
         from secure_ml.contracts.contract_file import load_contract
         from secure_ml.contracts.engine.declared_profiles import profile_as_declared
 
-        profile = without_values(profile_as_declared(table, load_contract(chosen.contract)), chosen.personal)
+        profile = without_values(profile_as_declared(table, load_contract(args.contract)), args.personal)
     else:
         typed, _ = with_guessed_types(table)
-        profile = profile_table(typed, personal=chosen.personal)
-    if chosen.json:
+        profile = profile_table(typed, personal=args.personal)
+    if args.json:
         sys.stdout.buffer.write(render(profile))
     else:
         for column in profile.columns:
             print(_line(column))
-    print(f"{chosen.file.name}: {profile.rows} rows, profile {profile.digest}", file=sys.stderr)
+    print(f"{args.file.name}: {profile.rows} rows, profile {profile.digest}", file=sys.stderr)
     return ACCEPTED
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from secure_ml.commands.saying import ACCEPTED, ENVIRONMENT, AddCommand, Run, counted, say
+from secure_ml.commands.output import ACCEPTED, ENVIRONMENT, AddCommand, Run, counted, say
 
 __all__ = ["add"]
 
@@ -16,7 +16,7 @@ _MAX_SHOWN = 20
 
 
 def add(command: AddCommand) -> None:
-    """Declare the commands of this file."""
+    """Declare the command."""
     dataset = command(
         "dataset",
         _log,  # never by itself: an action is required, and brings its own
@@ -79,11 +79,11 @@ def add(command: AddCommand) -> None:
     sign.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: FOLDER/manifest.dsse.json)")
 
 
-def _log(chosen: argparse.Namespace) -> int:
+def _log(args: argparse.Namespace) -> int:
     from secure_ml.installation import Installation
     from secure_ml.operations.dataset_versions import list_versions
 
-    found = list_versions(Installation.for_verification(os.environ), chosen.model, chosen.batch)
+    found = list_versions(Installation.for_verification(os.environ), args.model, args.batch)
     rows: list[dict[str, Any]] = []
     lines: list[str] = []
     for version in found:
@@ -113,21 +113,21 @@ def _log(chosen: argparse.Namespace) -> int:
         of = f"{evidence.stage} {version.batch or ''}".strip()
         lines.append(f"{version.id[:12]}  {evidence.made_at[:19]}  {of:<32} {evidence.decision:<8}  {said}".rstrip())
     say(
-        chosen,
-        {"ok": True, "model": chosen.model, "versions": rows},
+        args,
+        {"ok": True, "model": args.model, "versions": rows},
         lines,
-        f"{chosen.model}: {counted(len(found), 'version')}",
+        f"{args.model}: {counted(len(found), 'version')}",
     )
     return ACCEPTED
 
 
-def _diff(chosen: argparse.Namespace) -> int:
+def _diff(args: argparse.Namespace) -> int:
     from secure_ml.installation import Installation
     from secure_ml.operations.dataset_versions import compare
     from secure_ml.spec import find_model
 
-    model = find_model(chosen.model)
-    before, after, difference, distances = compare(Installation.for_verification(os.environ), model, chosen.a, chosen.b)
+    model = find_model(args.model)
+    before, after, difference, distances = compare(Installation.for_verification(os.environ), model, args.a, args.b)
     lines = [f"rows: {difference.rows[0]} before, {difference.rows[1]} after"]
     lines += [f"rows added: {difference.added}", f"rows removed: {difference.removed}"]
     for sign, digests in (("+", difference.added_digests), ("-", difference.removed_digests)):
@@ -156,29 +156,29 @@ def _diff(chosen: argparse.Namespace) -> int:
         "profile": None if distances is None else [asdict(distance) for distance in distances],
     }
     sentence = f"{difference.added} rows added, {difference.removed} removed"
-    say(chosen, document, lines, f"{model.name}: {before.id[:12]} to {after.id[:12]}: {sentence}")
+    say(args, document, lines, f"{model.name}: {before.id[:12]} to {after.id[:12]}: {sentence}")
     return ACCEPTED
 
 
-def _checkout(chosen: argparse.Namespace) -> int:
+def _checkout(args: argparse.Namespace) -> int:
     from secure_ml.installation import Installation
     from secure_ml.operations.dataset_versions import checkout
 
-    place = Installation.for_verification(os.environ)
-    version, files = checkout(place, chosen.model, chosen.version, chosen.folder)
-    lines = [f"{version.evidence.subjects[name]}  {chosen.folder / name}" for name in files]
+    installation = Installation.for_verification(os.environ)
+    version, files = checkout(installation, args.model, args.version, args.folder)
+    lines = [f"{version.evidence.subjects[name]}  {args.folder / name}" for name in files]
     document = {
         "ok": True,
-        "model": chosen.model,
+        "model": args.model,
         "version": version.id,
-        "folder": str(chosen.folder),
+        "folder": str(args.folder),
         "files": dict(version.evidence.subjects),
     }
-    say(chosen, document, lines, f"{chosen.model}: version {version.id[:12]} verified and written to {chosen.folder}")
+    say(args, document, lines, f"{args.model}: version {version.id[:12]} verified and written to {args.folder}")
     return ACCEPTED
 
 
-def _sign_manifest(chosen: argparse.Namespace) -> int:
+def _sign_manifest(args: argparse.Namespace) -> int:
     from secure_ml.datasets.source_manifest import sign_manifest
     from secure_ml.datasets.sources import LocalFolder
     from secure_ml.datasets.sources.names import MANIFEST_FILE
@@ -187,30 +187,30 @@ def _sign_manifest(chosen: argparse.Namespace) -> int:
     from secure_ml.home import write_derived
     from secure_ml.installation import Installation
 
-    source = LocalFolder(chosen.folder)
+    source = LocalFolder(args.folder)
     files = {Path(source.place(name)).name: sha256(source.fetch(name, max_bytes=2 << 30)) for name in source.names()}
-    place = Installation.from_environment(os.environ)
-    signer = place.signer()
-    public = place.trust.key_file(signer.keyid)
-    path = chosen.output or chosen.folder / MANIFEST_FILE
+    installation = Installation.from_environment(os.environ)
+    signer = installation.signer()
+    public = installation.trust.key_file(signer.keyid)
+    path = args.output or args.folder / MANIFEST_FILE
     try:
-        write_derived(path, sign_manifest(chosen.source, files, signer))
+        write_derived(path, sign_manifest(args.source, files, signer))
     except OSError as error:
         raise PreconditionError(f"{path}: cannot be written ({error.strerror})") from None
     document = {
         "ok": True,
-        "source": chosen.source,
+        "source": args.source,
         "manifest": str(path),
         "key": signer.keyid,
         "public_key": str(public),
         "files": files,
     }
     lines = [f"{digest}  {name}" for name, digest in files.items()]
-    lines.append(f"public key, for sources/{chosen.source}/keys/ of the trust root of who takes these in: {public}")
+    lines.append(f"public key, for sources/{args.source}/keys/ of the trust root of who takes these in: {public}")
     say(
-        chosen,
+        args,
         document,
         lines,
-        f"{path}: {counted(len(files), 'file')} of {chosen.source}, signed by key {signer.keyid}",
+        f"{path}: {counted(len(files), 'file')} of {args.source}, signed by key {signer.keyid}",
     )
     return ACCEPTED

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from secure_ml.commands.saying import plain
+from secure_ml.commands.output import plain
 from secure_ml.digests import canonical_json, sha256
 from secure_ml.errors import SecureMLError, UnavailableError
 from secure_ml.evidence import history, latest, read_subjects

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.commands.reading import add_reading, reading_of
-from secure_ml.commands.saying import ACCEPTED, REJECTED, AddCommand, counted, say
+from secure_ml.commands.csv_options import add_csv_options, csv_options
+from secure_ml.commands.output import ACCEPTED, REJECTED, AddCommand, counted, say
 from secure_ml.errors import MalformedError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _SCREENED_ROWS = 1_000_000
 
 
 def add(command: AddCommand) -> None:
-    """Declare the commands of this file."""
+    """Declare the command."""
     validate = command(
         "validate",
         _validate,
@@ -72,7 +72,7 @@ def add(command: AddCommand) -> None:
         help="what to do about e-mail addresses, phone and card numbers, IBANs and national ids in a column that the "
         "contract does not call personal; warn looks at the first million rows, block at all (default: warn)",
     )
-    add_reading(validate)
+    add_csv_options(validate)
     validate.add_argument("--junit", metavar="FILE", type=Path, help="write the findings as JUnit XML too")
     validate.add_argument("--sarif", metavar="FILE", type=Path, help="write the findings as SARIF 2.1.0 too")
 
@@ -89,30 +89,30 @@ def _import() -> None:
         gc.enable()
 
 
-def _validate(chosen: argparse.Namespace) -> int:
-    _policy(chosen)  # a misspelt one is said before anything is read
+def _validate(args: argparse.Namespace) -> int:
+    _policy(args)  # a misspelt one is said before anything is read
     _import()
-    name, report = _report(chosen)
+    name, report = _report(args)
     if not report.rows:
-        raise MalformedError(f"{chosen.file.name}: no rows, expected at least one")
+        raise MalformedError(f"{args.file.name}: no rows, expected at least one")
     blocking = sum(finding.tier == "block" for finding in report.findings)
     warnings = len(report.findings) - blocking
     verdict = "accepted" if report.accepted else "rejected"
-    under = " under policy experiment" if _policy(chosen) == "experiment" else ""
-    if chosen.junit or chosen.sarif:
+    under = " under policy experiment" if _policy(args) == "experiment" else ""
+    if args.junit or args.sarif:
         from secure_ml.contracts.ci_reports import render_junit, render_sarif
 
-        if chosen.junit:
-            _write(chosen.junit, render_junit(report, name))
-        if chosen.sarif:
-            _write(chosen.sarif, render_sarif(report, name, str(chosen.file)))
+        if args.junit:
+            _write(args.junit, render_junit(report, name))
+        if args.sarif:
+            _write(args.sarif, render_sarif(report, name, str(args.file)))
     say(
-        chosen,
+        args,
         {
             "ok": report.accepted,
             "contract": name,
-            "file": str(chosen.file),
-            "policy": _policy(chosen),
+            "file": str(args.file),
+            "policy": _policy(args),
             "rows": report.rows,
             "findings": [asdict(finding) for finding in report.findings],
             "fallbacks": [asdict(fallback) for fallback in report.fallbacks],
@@ -121,7 +121,7 @@ def _validate(chosen: argparse.Namespace) -> int:
         [f"{finding.tier}: {finding.sentence} [{finding.code}]{_first(finding)}" for finding in report.findings]
         + [f"not compiled: {item.column or 'table'}: {item.rule}: {item.why}" for item in report.fallbacks]
         + _unjudged(report),
-        f"{chosen.file.name}: {verdict}{under}: "
+        f"{args.file.name}: {verdict}{under}: "
         f"{counted(report.rows, 'row')}, {counted(blocking, 'blocking finding')}, {counted(warnings, 'warning')}",
     )
     return ACCEPTED if report.accepted else REJECTED
@@ -150,9 +150,9 @@ def _too_few(rows: int) -> str:
     return f"{rows} rows are too few"
 
 
-def _report(chosen: argparse.Namespace) -> tuple[str, Report]:
-    if chosen.contract.endswith(".py"):
-        return _of_file(chosen)
+def _report(args: argparse.Namespace) -> tuple[str, Report]:
+    if args.contract.endswith(".py"):
+        return _of_file(args)
     from secure_ml.contracts.relaxed_reports import relax_batch_report
     from secure_ml.contracts.validate import check
     from secure_ml.errors import PreconditionError
@@ -160,59 +160,59 @@ def _report(chosen: argparse.Namespace) -> tuple[str, Report]:
     from secure_ml.spec import find_model
     from secure_ml.tables.batch_files import open_batch
 
-    if chosen.columns or chosen.null:
+    if args.columns or args.null:
         raise PreconditionError(
             "validate: --columns and --null are for CONTRACT.py; a model says how its batch is read"
         )
-    model = find_model(chosen.contract)
-    content = read_file(chosen.file, max_bytes=model.batches.max_bytes)
-    table = open_batch(content, model.batches, chosen.file.name)
+    model = find_model(args.contract)
+    content = read_file(args.file, max_bytes=model.batches.max_bytes)
+    table = open_batch(content, model.batches, args.file.name)
     reading = {"columns": model.batches.columns, "null": model.batches.null}
-    beside = _references(chosen, model.schema, reading)
-    report = check(table, model, environment=chosen.environment, slices=chosen.slice, **beside)
-    return model.name, relax_batch_report(_screened(chosen, report, model.schema), _policy(chosen), model.label)
+    beside = _references(args, model.schema, reading)
+    report = check(table, model, environment=args.environment, slices=args.slice, **beside)
+    return model.name, relax_batch_report(_screened(args, report, model.schema), _policy(args), model.label)
 
 
-def _of_file(chosen: argparse.Namespace) -> tuple[str, Report]:
+def _of_file(args: argparse.Namespace) -> tuple[str, Report]:
     from secure_ml.contracts.contract_file import load_contract
     from secure_ml.contracts.relaxed_reports import relax_table_report
     from secure_ml.contracts.validate import check_table
     from secure_ml.tables.data_files import open_table
 
-    contract = load_contract(Path(chosen.contract))
-    reading = reading_of(chosen)
-    table = open_table(chosen.file, **reading)
-    if chosen.previous or chosen.training or chosen.slice:
+    contract = load_contract(Path(args.contract))
+    reading = csv_options(args)
+    table = open_table(args.file, **reading)
+    if args.previous or args.training or args.slice:
         from secure_ml.contracts.validate import find_anomalies
 
-        beside = _references(chosen, contract, reading)
-        report = find_anomalies(table, contract, environment=chosen.environment, slices=chosen.slice, **beside)
+        beside = _references(args, contract, reading)
+        report = find_anomalies(table, contract, environment=args.environment, slices=args.slice, **beside)
     else:
-        report = check_table(table, contract, environment=chosen.environment)
-    return contract.name, relax_table_report(_screened(chosen, report, contract.schema, table), _policy(chosen))
+        report = check_table(table, contract, environment=args.environment)
+    return contract.name, relax_table_report(_screened(args, report, contract.schema, table), _policy(args))
 
 
-def _screened(chosen: argparse.Namespace, report: Report, schema: Any, table: ibis.Table | None = None) -> Report:
-    if chosen.personal_data == "off":
+def _screened(args: argparse.Namespace, report: Report, schema: Any, table: ibis.Table | None = None) -> Report:
+    if args.personal_data == "off":
         return report
     from secure_ml.screening.personal_data import with_personal
 
-    blocks = chosen.personal_data == "block"  # what may pass is not worth more time than the contract itself
-    return with_personal(report, schema, table, tier=chosen.personal_data, most_rows=None if blocks else _SCREENED_ROWS)
+    blocks = args.personal_data == "block"  # what may pass is not worth more time than the contract itself
+    return with_personal(report, schema, table, tier=args.personal_data, most_rows=None if blocks else _SCREENED_ROWS)
 
 
-def _policy(chosen: argparse.Namespace) -> TierRules:
+def _policy(args: argparse.Namespace) -> TierRules:
     from secure_ml.tiers import parse_tier_rules
 
-    return parse_tier_rules(chosen.policy or os.environ.get("SECURE_ML_POLICY", ""))
+    return parse_tier_rules(args.policy or os.environ.get("SECURE_ML_POLICY", ""))
 
 
-def _references(chosen: argparse.Namespace, contract: Any, reading: Mapping[str, Any]) -> dict[str, Profile]:
+def _references(args: argparse.Namespace, contract: Any, reading: Mapping[str, Any]) -> dict[str, Profile]:
     from secure_ml.contracts.engine.drift import load_reference
     from secure_ml.errors import SecureMLError
 
     found: dict[str, Profile] = {}
-    for name, path in (("previous", chosen.previous), ("training", chosen.training)):
+    for name, path in (("previous", args.previous), ("training", args.training)):
         if path:
             try:
                 found[name] = load_reference(path, contract, **reading)
