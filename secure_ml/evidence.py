@@ -26,7 +26,8 @@ from secure_ml.digests import Digest, Json, parse_digest, sha256
 from secure_ml.errors import MalformedError, RejectedError, UnavailableError
 from secure_ml.home import Home, read_file
 from secure_ml.signing.envelope import sign_statement, verify_statement
-from secure_ml.signing.keys import Signer, Trust
+from secure_ml.signing.keys import Signer
+from secure_ml.signing.trust import Trust
 from secure_ml.tiers import TierRules
 
 __all__ = [

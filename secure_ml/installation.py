@@ -8,7 +8,8 @@ from pathlib import Path
 
 from secure_ml.errors import PreconditionError
 from secure_ml.home import Home
-from secure_ml.signing.keys import Signer, Trust, make_signer_and_trust, signer_path
+from secure_ml.signing.keys import Signer, signer_path
+from secure_ml.signing.trust import Trust, create_signer_and_trust
 from secure_ml.tiers import TierRules, parse_tier_rules
 
 __all__ = ["Installation"]
@@ -45,7 +46,7 @@ class Installation:
                     f"{name}: lies in the home; keys beside what they verify prove nothing, move it elsewhere"
                 )
         policy = parse_tier_rules(environment.get("SECURE_ML_POLICY", ""))
-        make_signer_and_trust(signer_uri, trust_root)
+        create_signer_and_trust(signer_uri, trust_root)
         return cls(home, Trust.load(trust_root), signer_uri, policy)
 
     @classmethod

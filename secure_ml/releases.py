@@ -20,7 +20,8 @@ from secure_ml.errors import MalformedError, PreconditionError, RejectedError, U
 from secure_ml.evidence import Evidence, read_exactly
 from secure_ml.home import Home, read_file
 from secure_ml.signing.envelope import sign_statement, verify_statement
-from secure_ml.signing.keys import Signer, Trust
+from secure_ml.signing.keys import Signer
+from secure_ml.signing.trust import Trust
 
 __all__ = [
     "SIGNATURE",

@@ -8,7 +8,8 @@ import pytest
 
 from secure_ml.home import Home
 from secure_ml.installation import Installation
-from secure_ml.signing.keys import Signer, Trust
+from secure_ml.signing.keys import Signer
+from secure_ml.signing.trust import Trust
 from tests.installed_home import build_home, copy_home
 
 

@@ -24,7 +24,8 @@ from secure_ml.datasets.sources.names import file_names
 from secure_ml.digests import Digest, parse_digest, sha256
 from secure_ml.errors import MalformedError, RejectedError
 from secure_ml.signing.envelope import sign_statement, verify_statement
-from secure_ml.signing.keys import Signer, Trust
+from secure_ml.signing.keys import Signer
+from secure_ml.signing.trust import Trust
 
 __all__ = ["STAGE", "SourceManifest", "open_manifest", "sign_manifest", "verify_provenance"]
 

@@ -19,7 +19,7 @@ from secure_ml.evidence import Evidence, history
 from secure_ml.home import Home, read_file
 from secure_ml.installation import Installation
 from secure_ml.quarantine.folder import ROWS_FILE
-from secure_ml.signing.keys import Trust
+from secure_ml.signing.trust import Trust
 from secure_ml.spec import GuardedModel
 
 __all__ = [

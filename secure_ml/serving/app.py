@@ -29,7 +29,7 @@ from secure_ml.serving.http_limits import MAX_BODY_BYTES, BoundedProtocol, max_c
 from secure_ml.serving.metrics import Metrics
 from secure_ml.serving.protocol import parse_infer, parse_predict, render_infer, render_predict
 from secure_ml.serving.release_watcher import Watched
-from secure_ml.signing.keys import Trust
+from secure_ml.signing.trust import Trust
 
 __all__ = ["serve"]
 

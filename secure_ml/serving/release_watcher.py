@@ -11,7 +11,7 @@ from secure_ml.home import Home
 from secure_ml.releases import current_release, read_released
 from secure_ml.serving.metrics import Metrics
 from secure_ml.serving.served_model import ServedModel, load_released
-from secure_ml.signing.keys import Trust
+from secure_ml.signing.trust import Trust
 
 __all__ = ["Watched"]
 

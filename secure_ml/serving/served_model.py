@@ -13,7 +13,7 @@ from secure_ml.contracts.request_rules import RequestRules
 from secure_ml.errors import MalformedError, RejectedError, SecureMLError
 from secure_ml.home import Home
 from secure_ml.releases import Release, current_release, read_released
-from secure_ml.signing.keys import Trust
+from secure_ml.signing.trust import Trust
 
 __all__ = ["ServedModel", "load_released"]
 

@@ -1,13 +1,14 @@
-"""OpenSSF Model Signing bundles (`model.sig`), made and checked by the model_signing library, over bytes in memory.
+"""OpenSSF Model Signing bundles (`model.sig`), signed and verified by the model_signing library, over bytes in memory.
 
-The library lets things through that we refuse before it is asked. In this order; the code carries the numbers:
+The library accepts some bundles that we reject. Verification has five steps, and the code carries their numbers:
 
-1. The bundle is small, one JSON object of exactly the expected form: a key's signature, no certificate, no log entry.
-2. The key is chosen from the trust root by the bundle's hint, and may sign models.
-3. The payload is a v1.0 statement over whole files, SHA-256, no symbolic links; nothing is ignored but the signature
-   and git's files, and none of git's files is there. Names are flat, unique and sorted.
-4. The library verifies signature and statement.
-5. The signed files are exactly the files at hand, byte for byte.
+1. The bundle is small and is one JSON object of exactly the expected form: a signature by a key, without a certificate
+   or a log entry.
+2. The bundle's hint selects a key of the trust root, and this key may sign models.
+3. The payload is a v1.0 statement over whole files with SHA-256 and without symbolic links. It ignores only the
+   signature and git's files, and the model folder holds no git files. Names are flat, unique and sorted.
+4. The library verifies the signature and the statement.
+5. The signed files are exactly the files passed in, byte for byte.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from secure_ml.digests import Json, parse_json, sha256
 from secure_ml.errors import MalformedError, RejectedError
-from secure_ml.signing.keys import Signer, Trust
+from secure_ml.signing.keys import Signer
+from secure_ml.signing.trust import Trust
 
 __all__ = ["sign_model", "verify_model"]
 
@@ -40,17 +42,17 @@ def sign_model(files: Mapping[str, bytes], name: str, signer: Signer) -> bytes:
     """Sign a flat model folder and return the content of its `model.sig`.
 
     Args:
-        files: Name to content, without the signature.
-        name: Subject of the statement, the model's name.
-        signer: EC P-256.
+        files: Content by name, without the signature.
+        name: Name of the model, the subject of the statement.
+        signer: Signer of models.
 
     Raises:
-        RejectedError: A file name that the signature would not cover.
+        RejectedError: If the signature would not cover a file of this name, or the folder is empty.
     """
     from model_signing._signing import sign_ec_key, signing
 
     class _Key:
-        """Stands where the library expects a private key; the private key itself stays with the signer."""
+        """Takes the place of the private key that the library expects. The private key itself stays in the signer."""
 
         def public_key(self) -> ec.EllipticCurvePublicKey:
             return signer.public_key
@@ -62,7 +64,7 @@ def sign_model(files: Mapping[str, bytes], name: str, signer: Signer) -> bytes:
         def __init__(self) -> None:
             self._private_key: Any = _Key()
 
-    _refuse_names(files)
+    _require_file_names(files)
     signature: Any = _Signer().sign(signing.Payload(_manifest(files, name)))
     rendered: str = signature.bundle.to_json()
     return rendered.encode()
@@ -72,27 +74,28 @@ def verify_model(files: Mapping[str, bytes], signature: bytes, trust: Trust) -> 
     """Verify that `signature` covers exactly `files`.
 
     Args:
-        files: Name to content, without the signature; nothing is read from disk.
-        signature: The content of `model.sig`.
-        trust: Whose signatures are believed.
+        files: Content by name, without the signature. The function reads no file from disk.
+        signature: Content of `model.sig`.
+        trust: Trust root that the key is taken from.
 
     Raises:
-        MalformedError: Not such a bundle.
-        RejectedError: Foreign key, wrong signature, or a file that is changed, missing or not signed; it is named.
+        MalformedError: If the signature is not such a bundle.
+        RejectedError: If the key is not trusted, the signature is invalid, or a file is changed, missing or unsigned.
+            The message names the file.
     """
     from model_signing._signing import sign_ec_key, sign_sigstore_pb
     from sigstore_models.bundle import v1 as bundle_pb
 
     # 1. The bundle's form.
     if len(signature) > _MAX_BYTES:
-        raise MalformedError(f"{_SIGNATURE}: {len(signature)} bytes, at most {_MAX_BYTES} are read")
+        raise MalformedError(f"{_SIGNATURE}: too large, expected at most {_MAX_BYTES} bytes, found {len(signature)}")
     document = parse_json(signature, _SIGNATURE)
     hint, payload = _parse_bundle(document)
     # 2. The key.
     public_key = trust.key(hint, STAGE, _SIGNATURE)
     # 3. The statement.
-    _refuse_statement(parse_json(payload, f"{_SIGNATURE} payload"))
-    _refuse_names(files)
+    _require_statement(parse_json(payload, f"{_SIGNATURE} payload"))
+    _require_file_names(files)
 
     # 4. The library.
     class _Verifier(sign_ec_key.Verifier):
@@ -104,17 +107,21 @@ def verify_model(files: Mapping[str, bytes], signature: bytes, trust: Trust) -> 
         material.setdefault("tlogEntries", [])
         expected = _Verifier().verify(sign_sigstore_pb.Signature(bundle_pb.Bundle.from_dict(document)))
     except InvalidSignature:
-        raise RejectedError(f"{_SIGNATURE}: the signature does not hold; it was changed or forged") from None
+        raise RejectedError(
+            f"{_SIGNATURE}: invalid signature; it was changed or forged, sign the model again"
+        ) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise MalformedError(f"{_SIGNATURE}: the library refused it ({type(error).__name__})") from None
+        raise MalformedError(
+            f"{_SIGNATURE}: malformed, the model_signing library rejects it ({type(error).__name__})"
+        ) from None
     # 5. The files.
     signed = {item.identifier: item.digest.digest_hex for item in expected.resource_descriptors()}
     found = {name: sha256(content) for name, content in files.items()}
     for name in sorted(signed.keys() | found.keys()):
         if name not in found:
-            raise RejectedError(f"{name}: is signed in {_SIGNATURE} and missing; restore it")
+            raise RejectedError(f"{name}: missing, but signed in {_SIGNATURE}; restore it")
         if name not in signed:
-            raise RejectedError(f"{name}: is not signed in {_SIGNATURE}; remove it")
+            raise RejectedError(f"{name}: not signed in {_SIGNATURE}; remove it")
         if signed[name] != found[name]:
             raise RejectedError(f"{name}: changed after it was signed; restore it from a good copy")
 
@@ -133,12 +140,12 @@ def _manifest(files: Mapping[str, bytes], name: str) -> Any:
     return manifest.Manifest(name, items, serialization)
 
 
-def _refuse_names(files: Mapping[str, bytes]) -> None:
+def _require_file_names(files: Mapping[str, bytes]) -> None:
     for name in files:
         if not _NAME.fullmatch(name) or name == _SIGNATURE:
-            raise RejectedError(f"{name[:40]!r}: no file of this name can be signed; rename or remove it")
+            raise RejectedError(f"{name[:40]!r}: a file of this name cannot be signed; rename or remove it")
     if not files:
-        raise RejectedError("model folder: holds no file, nothing can be signed")
+        raise RejectedError("model folder: empty, expected at least one file to sign")
 
 
 def _parse_bundle(document: dict[str, Json]) -> tuple[str, bytes]:
@@ -165,11 +172,13 @@ def _parse_bundle(document: dict[str, Json]) -> tuple[str, bytes]:
             try:
                 return hint, base64.b64decode(payload, validate=True)
             except ValueError:
-                raise MalformedError(f"{_SIGNATURE}: the payload is not base64") from None
-    raise MalformedError(f"{_SIGNATURE}: not a Model Signing bundle of one key, without certificate or log entry")
+                raise MalformedError(f"{_SIGNATURE}: malformed, expected a payload in base64") from None
+    raise MalformedError(
+        f"{_SIGNATURE}: malformed, expected a Model Signing bundle of one key, without certificate or log entry"
+    )
 
 
-def _refuse_statement(statement: dict[str, Json]) -> None:
+def _require_statement(statement: dict[str, Json]) -> None:
     match statement:
         case {
             "_type": "https://in-toto.io/Statement/v1",
@@ -194,8 +203,12 @@ def _refuse_statement(statement: dict[str, Json]) -> None:
                     case {"name": str(name), "algorithm": "sha256", "digest": str(), **extra} if not extra:
                         names.append(name)
                     case _:
-                        raise MalformedError(f"{_SIGNATURE}: a resource is not {{name, algorithm sha256, digest}}")
+                        raise MalformedError(
+                            f"{_SIGNATURE}: malformed resource, expected {{name, algorithm sha256, digest}}"
+                        )
             if names != sorted(set(names)) or not all(_NAME.fullmatch(name) for name in names):
-                raise RejectedError(f"{_SIGNATURE}: signed names are not flat, unique and sorted")
+                raise RejectedError(f"{_SIGNATURE}: signed file names are not flat, unique and sorted")
             return
-    raise RejectedError(f"{_SIGNATURE}: not a v1.0 statement over whole files, SHA-256, without links")
+    raise RejectedError(
+        f"{_SIGNATURE}: unsupported statement, expected v1.0 over whole files with SHA-256 and without links"
+    )

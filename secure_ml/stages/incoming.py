@@ -18,7 +18,7 @@ from secure_ml.digests import Digest, digest_of, sha256
 from secure_ml.errors import MalformedError, PreconditionError, RejectedError, UnavailableError
 from secure_ml.evidence import Evidence, history
 from secure_ml.home import Home, read_file
-from secure_ml.signing.keys import Trust
+from secure_ml.signing.trust import Trust
 from secure_ml.spec import GuardedModel
 
 __all__ = [

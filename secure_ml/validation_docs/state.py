@@ -18,7 +18,7 @@ from secure_ml.evidence import Evidence, find
 from secure_ml.home import Home, read_file
 from secure_ml.profiles.document import Profile, parse
 from secure_ml.quarantine.entries import DECISION_STAGE, HELD, ROWS_ASIDE, WITHDRAWAL_STAGE, Entry, pair
-from secure_ml.signing.keys import Trust
+from secure_ml.signing.trust import Trust
 from secure_ml.validation_docs.charts import TrendBar, Verdict
 
 __all__ = [

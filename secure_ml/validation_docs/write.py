@@ -16,7 +16,7 @@ from secure_ml.errors import PreconditionError, SecureMLError, UnavailableError
 from secure_ml.evidence import Evidence
 from secure_ml.home import Home, write_derived
 from secure_ml.installation import Installation
-from secure_ml.signing.keys import Trust
+from secure_ml.signing.trust import Trust
 from secure_ml.validation_docs.index_page import render_index
 from secure_ml.validation_docs.state import NamedHome, Validation, ValidationState, load_profile, load_state
 from secure_ml.validation_docs.validation_page import render_validation

@@ -20,7 +20,9 @@ from secure_ml.operations.pending_work import arrivals
 from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.orchestration.sensors import model_sensors
 from secure_ml.signing.envelope import sign_statement, verify_statement
-from secure_ml.signing.keys import Signer, Trust, keyid_of
+from secure_ml.signing.key_ids import keyid_of
+from secure_ml.signing.keys import Signer
+from secure_ml.signing.trust import Trust
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.incoming import batch_names

@@ -19,7 +19,8 @@ from secure_ml.digests import canonical_json, parse_json
 from secure_ml.errors import MalformedError, PreconditionError, RejectedError, SecureMLError
 from secure_ml.installation import Installation
 from secure_ml.signing.envelope import PAYLOAD_TYPE, sign_statement, verify_statement
-from secure_ml.signing.keys import Signer, Trust, signer_path
+from secure_ml.signing.keys import Signer, signer_path
+from secure_ml.signing.trust import Trust
 
 SUBJECTS = {"table.parquet": "ab" * 32}
 PREDICATE = {"model": "m", "facts": {"rows": 3}}
@@ -71,7 +72,7 @@ def test_a_trust_root_reached_by_a_link_into_the_home_is_refused(environment: di
 
 def test_a_lost_key_is_not_silently_replaced(installation: Installation, environment: dict[str, str]) -> None:
     signer_path(installation.signer_uri).unlink()
-    with pytest.raises(PreconditionError, match="there is no key"):
+    with pytest.raises(PreconditionError, match="no key file at"):
         Installation.from_environment(environment).signer()
 
 
@@ -140,7 +141,7 @@ def test_every_truncation_and_an_extension_of_an_envelope_is_refused(signer: Sig
 
 def test_a_statement_of_another_stage_is_refused(signer: Signer, trust: Trust) -> None:
     content = sign_statement("dataset", SUBJECTS, PREDICATE, signer)
-    with pytest.raises(RejectedError, match="another stage"):
+    with pytest.raises(RejectedError, match="evidence of another stage"):
         verify_statement(content, "release", trust, "it")
 
 
@@ -172,7 +173,7 @@ def test_a_foreign_signature_under_a_trusted_key_id_is_refused(
     ).signer()
     envelope = json.loads(sign_statement("dataset", SUBJECTS, PREDICATE, foreign))
     envelope["signatures"][0]["keyid"] = signer.keyid
-    with pytest.raises(RejectedError, match="signature does not hold"):
+    with pytest.raises(RejectedError, match="invalid signature"):
         verify_statement(canonical_json(envelope), "dataset", trust, "it")
 
 
@@ -262,7 +263,7 @@ def test_a_trust_root_with_no_key_or_one_that_is_none_is_refused(trust: Trust, k
             path.symlink_to(trust.root / "elsewhere.pem")
         case "garbage":
             path.write_bytes(b"-----BEGIN PUBLIC KEY-----\n")
-    with pytest.raises(PreconditionError, match=r"no public key|not a PEM public key"):
+    with pytest.raises(PreconditionError, match=r"no public key|expected a PEM public key"):
         Trust.load(trust.root)
 
 
