@@ -1,7 +1,7 @@
 """Drift of a current window against a reference window: effect size, test, and correction for the number of tests.
 
 An alarm needs both: a p-value that holds after Holm's correction, and an effect that matters. The figures that this
-gives on real data, false alarms and power side by side, are in `docs/monitoring.md`.
+gives on real data, false alarms and power side by side, are in `docs/drift_alarm.md`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import polars as pl
 from secure_ml.screening.personal_data import PersonalKind, personal_rows, screen_table
 from secure_ml.tables.data_files import table_of
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "personal.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "personal_data.md"
 BEGIN, END = "<!-- costs -->\n", "<!-- end of costs -->\n"
 ROWS = 1_000_000
 

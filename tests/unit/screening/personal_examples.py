@@ -21,7 +21,7 @@ from stdnum import iban, luhn
 
 from secure_ml.screening.personal_data import PersonalKind, personal_rows
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "personal.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "personal_data.md"
 BEGIN, END = "<!-- figures -->\n", "<!-- end -->\n"
 TRUE_ROWS, OTHER_ROWS = 200, 500
 REGIONS = ("US", "GB", "DE")

@@ -221,6 +221,6 @@ INVALID_FEATURE_SHAPE STATS_NOT_AVAILABLE DERIVED_FEATURE_BAD_LIFECYCLE DERIVED_
 
 
 def test_the_docs_say_of_each_reason_of_tfdv_what_stands_for_it() -> None:
-    page = (Path(__file__).parents[4] / "docs/anomalies.md").read_text()
+    page = (Path(__file__).parents[4] / "docs/reason_codes.md").read_text()
     table = page.split("<!-- tfdv -->")[1].split("<!-- end -->")[0]
     assert sorted(re.findall(r"\b[A-Z]+(?:_[A-Z0-9]+)+\b", table)) == sorted(TFDV.split())
