@@ -1,1 +1,4 @@
-"""The inference log: write, seal, read. A prediction is durable before it is acknowledged."""
+"""The inference log: durable records of every prediction, sealed into Parquet segments.
+
+`writer.LogWriter` writes records, `segments` reads and seals them, and `records` defines their format.
+"""

@@ -1,4 +1,4 @@
-"""One logged prediction. Schema version and column classes are part of the format from its first version."""
+"""The record of one logged prediction, with the schema version and the class of each column."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TABLE = (
     "model text not null, release integer not null, model_digest text not null, request_id text, "
     "input text not null, label text not null, score real not null, confidence real not null)"
 )
-"""A service's file holds this table and nothing else."""
+"""Statement that creates the only table in the log file of a service."""
 
 COLUMN_CLASSES: dict[str, Literal["plain", "personal"]] = {
     "id": "plain",
@@ -39,14 +39,14 @@ class Record:
     """One prediction.
 
     Attributes:
-        seq: Place in its service's file, counted from 1.
-        id: UUIDv7.
-        time: RFC 3339 in UTC, microseconds.
-        model: The model's name.
-        release: Number of the release that answered.
-        model_digest: Digest of the model that answered.
-        request_id: The client's own id, if it gave one.
-        input: Feature values in the model's order, None where missing.
+        seq: Position in the log file of the service, counted from 1.
+        id: UUIDv7 of the record.
+        time: Time of the prediction, RFC 3339 in UTC with microseconds.
+        model: Name of the model.
+        release: Number of the release that made the prediction.
+        model_digest: Digest of the model that made the prediction.
+        request_id: Request id that the client chose, or None.
+        input: Feature values in the model's order. A missing value is None.
         label: Name of the predicted class.
         score: P(positive).
         confidence: P(predicted class).
@@ -65,7 +65,7 @@ class Record:
     confidence: float
 
     def as_json(self, *, personal: bool) -> dict[str, Any]:
-        """Return the record by column, the personal ones only where asked for."""
+        """Return the record as values by column, with personal columns only if `personal` is true."""
         return {
             name: getattr(self, name)
             for name, column_class in COLUMN_CLASSES.items()
@@ -74,7 +74,7 @@ class Record:
 
 
 def now() -> str:
-    """Return the time as a record holds it."""
+    """Return the current time in the format of a record."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 

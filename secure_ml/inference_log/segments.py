@@ -1,4 +1,4 @@
-"""Reading what services logged, sealing it into Parquet, and forgetting what was sealed and signed."""
+"""Segments: read the log files of services, render records as Parquet, and delete sealed records."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
-    "forget_sealed",
+    "delete_sealed",
     "logged_requests",
     "newest_records",
     "parse_segment",
@@ -34,16 +34,16 @@ _COLUMNS = "seq, id, time, model, release, model_digest, request_id, input, labe
 
 
 def unsealed_files(home: Home, model: str) -> list[Path]:
-    """Return the files of all service processes, oldest first."""
+    """Return the log files of all service processes, oldest first."""
     return sorted((home.log / model).glob("*.sqlite"))
 
 
 def read_unsealed(path: Path, after_seq: int, limit: int) -> list[Record]:
-    """Read records after `after_seq`, in order; works while the service runs, and after it was killed.
+    """Read at most `limit` records after `after_seq`, in order, also while the service runs or after it was killed.
 
     Raises:
-        MalformedError: Not a log file of this schema version.
-        UnavailableError: It cannot be opened.
+        MalformedError: If the file is not a log file of this schema version.
+        UnavailableError: If the file cannot be opened.
     """
     with _open(path) as database:
         rows = database.execute(
@@ -53,11 +53,11 @@ def read_unsealed(path: Path, after_seq: int, limit: int) -> list[Record]:
     return [_record(row, path.name) for row in rows]
 
 
-def forget_sealed(path: Path, up_to_seq: int) -> None:
+def delete_sealed(path: Path, up_to_seq: int) -> None:
     """Delete the records up to `up_to_seq`, which a signed segment holds.
 
     Raises:
-        UnavailableError: The file cannot be written.
+        UnavailableError: If the file cannot be written.
     """
     if up_to_seq > 0:
         with _open(path) as database:
@@ -65,7 +65,7 @@ def forget_sealed(path: Path, up_to_seq: int) -> None:
 
 
 def render_segment(records: Sequence[Record], features: Sequence[str]) -> bytes:
-    """Render records as Parquet (zstd): the plain columns, and one column `input_<feature>` a feature."""
+    """Render records as Parquet (zstd), with the plain columns and one column `input_<feature>` per feature."""
     import polars as pl
 
     columns: dict[str, pl.Series] = {
@@ -86,7 +86,7 @@ def parse_segment(content: bytes) -> pl.DataFrame:
     """Parse a segment.
 
     Raises:
-        MalformedError: Not Parquet, or without the columns of a record.
+        MalformedError: If the content is not Parquet or lacks a column of a record.
     """
     import polars as pl
 
@@ -95,11 +95,13 @@ def parse_segment(content: bytes) -> pl.DataFrame:
         frame.select(_PLAIN)
         return frame
     except pl.exceptions.PolarsError as error:
-        raise MalformedError(f"segment: not a Parquet file ({type(error).__name__})") from None
+        raise MalformedError(
+            f"segment: malformed ({type(error).__name__}), expected Parquet with the columns of a record"
+        ) from None
 
 
 def newest_records(home: Home, model: str, count: int, segments: Iterable[bytes]) -> list[Record]:
-    """Return the newest `count` records, of the services' files and of verified `segments`, newest first."""
+    """Return the newest `count` records from the log files and from verified `segments`, newest first."""
     found: dict[str, Record] = {}
     for path in unsealed_files(home, model):
         with _open(path) as database:
@@ -117,7 +119,7 @@ def newest_records(home: Home, model: str, count: int, segments: Iterable[bytes]
 
 
 def logged_requests(home: Home, model: str, segments: Iterable[bytes]) -> set[str]:
-    """Return the clients' request ids that were answered, by the services' files and verified `segments`."""
+    """Return the request ids of all answered requests, from the log files and from verified `segments`."""
     known: set[str] = set()
     for path in unsealed_files(home, model):
         with _open(path) as database:
@@ -131,7 +133,7 @@ def logged_requests(home: Home, model: str, segments: Iterable[bytes]) -> set[st
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[sqlite3.Connection]:
     if not stat.S_ISREG(path.lstat().st_mode):
-        raise MalformedError(f"log {path.name}: expected a regular file; remove it")
+        raise MalformedError(f"log {path.name}: not a regular file; remove it")
     try:
         with contextlib.closing(
             sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=30)
@@ -141,34 +143,36 @@ def _open(path: Path) -> Iterator[sqlite3.Connection]:
             version = database.execute("pragma user_version").fetchone()[0]
             found = dict(database.execute("select name, sql from sqlite_master").fetchall())
             if not found and version in (0, RECORD_SCHEMA_VERSION):
-                # Its service was killed while it made the file: it acknowledged nothing.
+                # The service was killed while it created the file, so it acknowledged nothing.
                 database.execute(
                     "create temp table records (seq, id, time, model, release, model_digest, request_id, input, "
                     "label, score, confidence)"
                 )
             elif version != RECORD_SCHEMA_VERSION:
                 raise MalformedError(
-                    f"log {path.name}: record schema {version}, expected {RECORD_SCHEMA_VERSION}; use a newer release"
+                    f"log {path.name}: unknown record schema, expected {RECORD_SCHEMA_VERSION}, found {version}; "
+                    "install a newer secure-ml"
                 )
             elif found.pop("records", None) != TABLE or found.keys() != {"sqlite_sequence"}:
                 raise MalformedError(
-                    f"log {path.name}: holds more than the table of records, such as a trigger or a view; remove it"
+                    f"log {path.name}: unexpected content such as a trigger or a view, expected the table of records; "
+                    "remove the file"
                 )
             yield database
     except sqlite3.OperationalError as error:
-        raise UnavailableError(f"log {path.name}: cannot be read now ({error})") from None
+        raise UnavailableError(f"log {path.name}: cannot be read ({error}); retry later") from None
     except sqlite3.DatabaseError as error:
-        raise MalformedError(f"log {path.name}: damaged ({type(error).__name__}); keep it for recovery") from None
+        raise MalformedError(f"log {path.name}: damaged ({type(error).__name__}); keep the file for recovery") from None
 
 
 def _record(row: tuple[object, ...], where: str) -> Record:
-    seq, id_, time, model, release, digest, request_id, given, label, score, confidence = row
+    seq, id_, time, model, release, digest, request_id, values_text, label, score, confidence = row
     try:
-        values = tuple(None if value is None else float(value) for value in json.loads(str(given)))
+        values = tuple(None if value is None else float(value) for value in json.loads(str(values_text)))
         if not all(
             math.isfinite(value) for value in (*values, float(str(score)), float(str(confidence))) if value is not None
         ):
-            raise ValueError("not a finite number")
+            raise ValueError("record: not a finite number")
         return Record(
             seq=int(str(seq)),
             id=str(id_),
@@ -183,4 +187,4 @@ def _record(row: tuple[object, ...], where: str) -> Record:
             confidence=float(str(confidence)),
         )
     except (ValueError, TypeError, RecursionError):
-        raise MalformedError(f"log {where}: a record is damaged; keep the file for recovery") from None
+        raise MalformedError(f"log {where}: damaged record; keep the file for recovery") from None

@@ -1,6 +1,6 @@
-"""Group commit: a thread writes what has gathered in one transaction, and only then are requests acknowledged.
+"""The log writer: a thread commits waiting records in one transaction, before any of them is acknowledged.
 
-One SQLite file a service process, in WAL mode with `synchronous=FULL`: what COMMIT returned for survives a crash.
+Each service process has one SQLite file in WAL mode with `synchronous=FULL`, so a committed record survives a crash.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _Item = tuple[Sequence[Record], "Future[None]"]
 
 
 class LogWriter:
-    """Writes records durably; `append` is resolved after COMMIT."""
+    """Writes records durably. The future that `append` returns is resolved after COMMIT."""
 
     def __init__(self, path: Path) -> None:
-        """Create the file `path`.
+        """Create the log file `path`.
 
         Raises:
-            UnavailableError: It cannot be created.
+            UnavailableError: If the file cannot be created.
         """
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = path
@@ -49,19 +49,19 @@ class LogWriter:
         self._thread.start()
 
     def append(self, records: Sequence[Record]) -> Future[None]:
-        """Queue records; the future is resolved once they are durable.
+        """Queue records and return a future that is resolved once they are durable.
 
-        The future's error is `UnavailableError` where they are not: then nothing may be acknowledged.
+        If the records could not be written, the future fails with `UnavailableError`, and nothing may be acknowledged.
         """
         done: Future[None] = Future()
         try:
             self._waiting.put_nowait((records, done))
         except queue.Full:
-            done.set_exception(UnavailableError("inference log: too much is waiting to be written; retry later"))
+            done.set_exception(UnavailableError("inference log: too many records wait to be written; retry later"))
         return done
 
     def close(self) -> None:
-        """Write what is queued and close the file."""
+        """Write the queued records and close the file."""
         self._waiting.put(None)
         self._thread.join()
         self._database.close()
@@ -81,7 +81,7 @@ class LogWriter:
                 group.append(more)
             try:
                 self._commit(group)
-            except Exception as error:  # noqa: BLE001 (a thread that ends would let every request wait for ever)
+            except Exception as error:  # noqa: BLE001 (if this thread ended, every request would wait for ever)
                 failure = UnavailableError(f"inference log: not written ({type(error).__name__}); retry later")
                 for _, done in group:
                     done.set_exception(failure)
@@ -93,7 +93,7 @@ class LogWriter:
 
     def _commit(self, group: list[_Item]) -> None:
         if os.stat(self._path).st_ino != self._inode:  # noqa: PTH116 (one call, the hot path)
-            raise OSError("the file was replaced")
+            raise OSError("log file: replaced by another file")
         rows = [
             (
                 *(record.id, record.time, record.model, record.release, record.model_digest, record.request_id),

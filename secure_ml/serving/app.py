@@ -1,7 +1,7 @@
-"""The inference service: FastAPI for the management routes, a plain ASGI route for what must be fast.
+"""The inference service: FastAPI serves the management routes, and a plain ASGI route the predictions.
 
-It reads the home and the trust root, and needs no signing key. Errors are `{"error": "..."}`, as the Open Inference
-Protocol has it, and hold no value of a request.
+The service reads the home and the trust root, and needs no signing key. An error is `{"error": "..."}`, as in the Open
+Inference Protocol, and holds no value of the request.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from secure_ml.serving.batcher import Batcher
 from secure_ml.serving.http_limits import MAX_BODY_BYTES, BoundedProtocol, max_connections
 from secure_ml.serving.metrics import Metrics
 from secure_ml.serving.protocol import parse_infer, parse_predict, render_infer, render_predict
-from secure_ml.serving.release_watcher import Watched
+from secure_ml.serving.release_watcher import ReleaseWatcher
 from secure_ml.signing.trust import Trust
 
 __all__ = ["serve"]
@@ -42,12 +42,12 @@ Send = Callable[[Message], Awaitable[None]]
 class Service:
     """The ASGI application of one model."""
 
-    def __init__(self, watched: Watched, writer: LogWriter, metrics: Metrics, model: str) -> None:
-        """Put the parts together."""
-        self._watched, self._metrics = watched, metrics
+    def __init__(self, watcher: ReleaseWatcher, writer: LogWriter, metrics: Metrics, model: str) -> None:
+        """Connect the watcher, the log and the metrics."""
+        self._watcher, self._metrics = watcher, metrics
         self._batcher = Batcher(writer, metrics)
         self._infer_path = f"/v2/models/{model}/infer"
-        self._management = management(watched, metrics, model)
+        self._management = management(watcher, metrics, model)
         self._held_bytes = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -64,17 +64,17 @@ class Service:
         code, body = 200, b""
         try:
             content = await self._read_body(receive)
-            served = self._watched.served
+            served = self._watcher.served
             if served is None:
-                raise UnavailableError(f"not serving: {self._watched.reason}")
+                raise UnavailableError(f"service: no model is served ({self._watcher.reason})")
             if named:
-                asked = parse_predict(content, served, _header(scope, b"x-request-id"))
-                body = render_predict(await self._batcher.answer(served, asked))
+                request = parse_predict(content, served, _header(scope, b"x-request-id"))
+                body = render_predict(await self._batcher.answer(served, request))
             else:
                 if _header(scope, b"inference-header-content-length") is not None:
-                    raise MalformedError("binary tensors are not served; send data as JSON")
-                asked = parse_infer(content, served)
-                body = render_infer(await self._batcher.answer(served, asked))
+                    raise MalformedError("inputs: binary tensors are not supported; send the data as JSON")
+                request = parse_infer(content, served)
+                body = render_infer(await self._batcher.answer(served, request))
         except _TooLargeError as error:
             code, body = 413, _error(str(error))
         except MalformedError as error:
@@ -99,14 +99,14 @@ class Service:
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise MalformedError("the client went away")
+                    raise MalformedError("request: the client disconnected")
                 part = message.get("body", b"")
                 size += len(part)
                 self._held_bytes += len(part)
                 if size > MAX_BODY_BYTES:
-                    raise _TooLargeError(f"body: at most {MAX_BODY_BYTES} bytes are read")
+                    raise _TooLargeError(f"body: too large, expected at most {MAX_BODY_BYTES} bytes")
                 if self._held_bytes > _MAX_HELD_BYTES:
-                    raise UnavailableError("too many large requests at once; retry later")
+                    raise UnavailableError("service: too many large requests at once; retry later")
                 parts.append(part)
                 if not message.get("more_body"):
                     return b"".join(parts)
@@ -115,7 +115,7 @@ class Service:
 
 
 class _TooLargeError(MalformedError):
-    """A body over the limit; the rest of it is not read."""
+    """A body over the limit. The rest of it is not read."""
 
 
 def _header(scope: Message, name: bytes) -> str | None:
@@ -129,12 +129,12 @@ def _error(text: str) -> bytes:
     return msgspec.json.encode({"error": text})
 
 
-def management(watched: Watched, metrics: Metrics, model: str) -> FastAPI:
-    """Return the routes that people and orchestrators ask: health, metadata, metrics."""
+def management(watcher: ReleaseWatcher, metrics: Metrics, model: str) -> FastAPI:
+    """Return the routes for people and orchestrators: health, metadata, metrics."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        task = asyncio.create_task(watched.watch())
+        task = asyncio.create_task(watcher.watch())
         yield
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -143,11 +143,11 @@ def management(watched: Watched, metrics: Metrics, model: str) -> FastAPI:
     app = FastAPI(title=f"secure-ml {model}", lifespan=lifespan, docs_url=None, redoc_url=None)
 
     def ready() -> JSONResponse:
-        fine = watched.served is not None
-        document: dict[str, Any] = {"live": fine, "ready": fine}
-        if not fine:
-            document["error"] = watched.reason
-        return JSONResponse(document, status_code=200 if fine else 503)
+        healthy = watcher.served is not None
+        document: dict[str, Any] = {"live": healthy, "ready": healthy}
+        if not healthy:
+            document["error"] = watcher.reason
+        return JSONResponse(document, status_code=200 if healthy else 503)
 
     @app.get("/v2/health/live")
     async def health_live() -> dict[str, bool]:
@@ -165,7 +165,7 @@ def management(watched: Watched, metrics: Metrics, model: str) -> FastAPI:
     async def metadata(name: str) -> JSONResponse:
         if name != model:
             return JSONResponse({"error": "no such model"}, status_code=404)
-        served = watched.served
+        served = watcher.served
         if served is None:
             return ready()
         return JSONResponse(
@@ -200,7 +200,7 @@ def management(watched: Watched, metrics: Metrics, model: str) -> FastAPI:
 
     @app.exception_handler(405)
     async def not_allowed(*_: object) -> JSONResponse:
-        return JSONResponse({"error": "another method is expected here"}, status_code=405)
+        return JSONResponse({"error": "method not allowed"}, status_code=405)
 
     return app
 
@@ -214,20 +214,28 @@ def serve(
     port: int = 8080,
     unsafe_expose_without_authentication: bool = False,
 ) -> None:
-    """Serve the released model until SIGTERM or SIGINT; then drain, and close the log.
+    """Serve the released model until SIGTERM or SIGINT, then finish open requests and close the log.
+
+    Args:
+        home: Home that holds the releases and takes the log.
+        trust: Trust root that verifies the release.
+        model: Name of the model.
+        host: Address to listen on.
+        port: TCP port, 0 for any free port.
+        unsafe_expose_without_authentication: Whether to listen on an address that is not loopback.
 
     Raises:
-        RejectedError: The release does not verify: the service does not start.
-        PreconditionError: Not a loopback address, or a port that cannot be bound.
-        UnavailableError: Nothing is released, or the log cannot be made.
+        RejectedError: If the release does not verify. The service does not start.
+        PreconditionError: If the address is not loopback, or the port cannot be bound.
+        UnavailableError: If no model is released, or the log cannot be created.
     """
     if not unsafe_expose_without_authentication and not ipaddress.ip_address(_resolve(host)).is_loopback:
         raise PreconditionError(
-            f"host {host}: is not loopback, and this service authenticates nobody; put an authenticating proxy in "
-            "front, or add --unsafe-expose-without-authentication"
+            f"host {host}: not a loopback address, and this service has no authentication; "
+            "put an authenticating proxy in front of it, or add --unsafe-expose-without-authentication"
         )
     metrics = Metrics()
-    watched = Watched(home, trust, model, metrics)
+    watcher = ReleaseWatcher(home, trust, model, metrics)
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -235,7 +243,7 @@ def serve(
     except OSError as error:
         raise PreconditionError(f"port {port} on {host}: cannot be bound ({error.strerror})") from None
     writer = LogWriter(home.log / model / f"{Ids().make()}.sqlite")
-    service = Service(watched, writer, metrics, model)
+    service = Service(watcher, writer, metrics, model)
     config = uvicorn.Config(
         service,
         http=BoundedProtocol,
@@ -246,19 +254,19 @@ def serve(
         server_header=False,
         timeout_graceful_shutdown=10,
     )
-    number = watched.served.release.number if watched.served else 0
+    number = watcher.served.release.number if watcher.served else 0
     try:
         asyncio.run(_run(uvicorn.Server(config), bound, f"serving {model} release {number}", host))
     finally:
         writer.close()
 
 
-async def _run(server: uvicorn.Server, bound: socket.socket, said: str, host: str) -> None:
+async def _run(server: uvicorn.Server, bound: socket.socket, message: str, host: str) -> None:
     task = asyncio.create_task(server.serve(sockets=[bound]))
     while not server.started and not task.done():
         await asyncio.sleep(0.01)
     if server.started:
-        print(f"{said} on http://{host}:{bound.getsockname()[1]}", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"{message} on http://{host}:{bound.getsockname()[1]}", file=sys.stderr, flush=True)  # noqa: T201
     await task
 
 
@@ -266,4 +274,4 @@ def _resolve(host: str) -> str:
     try:
         return str(socket.getaddrinfo(host, None)[0][4][0])
     except OSError:
-        raise PreconditionError(f"host {host}: is not an address of this machine") from None
+        raise PreconditionError(f"host {host}: not an address of this machine; pass an address that it has") from None

@@ -1,4 +1,7 @@
-"""All requests of one event-loop tick are checked, scored and logged together; a bad row fails only its own request."""
+"""Batching: the requests of one event-loop tick are checked, scored and logged together.
+
+A row that violates the contract fails only its own request.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from secure_ml.errors import MalformedError, UnavailableError
 from secure_ml.inference_log.records import Ids, Record, now
 from secure_ml.inference_log.writer import LogWriter
 from secure_ml.serving.metrics import Metrics
-from secure_ml.serving.protocol import Answered, Asked
+from secure_ml.serving.protocol import InferenceRequest, InferenceResponse
 from secure_ml.serving.served_model import ServedModel
 
 __all__ = ["Batcher"]
@@ -23,33 +26,33 @@ __all__ = ["Batcher"]
 @dataclass(slots=True)
 class _Waiting:
     served: ServedModel
-    asked: Asked
-    answer: asyncio.Future[Answered]
+    request: InferenceRequest
+    answer: asyncio.Future[InferenceResponse]
 
 
 class Batcher:
-    """Answers requests: contract, scores, durable log, in this order."""
+    """Answers requests in three steps: check the contract, score, write the durable log."""
 
     def __init__(self, writer: LogWriter, metrics: Metrics) -> None:
-        """Log to `writer`."""
+        """Create a batcher that logs to `writer`."""
         self._writer = writer
         self._metrics = metrics
         self._ids = Ids()
         self._waiting: list[_Waiting] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def answer(self, served: ServedModel, asked: Asked) -> Answered:
-        """Answer one request with `served`.
+    async def answer(self, served: ServedModel, request: InferenceRequest) -> InferenceResponse:
+        """Answer one request with the model `served`.
 
         Raises:
-            MalformedError: A row breaks the contract; column and rule are named, and nothing was logged.
-            UnavailableError: The log could not be written.
+            MalformedError: If a row violates the contract. The message names column and rule, and nothing was logged.
+            UnavailableError: If the log could not be written.
         """
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._flush)
-        future: asyncio.Future[Answered] = loop.create_future()
-        self._waiting.append(_Waiting(served, asked, future))
+        future: asyncio.Future[InferenceResponse] = loop.create_future()
+        self._waiting.append(_Waiting(served, request, future))
         return await future
 
     def _flush(self) -> None:
@@ -64,57 +67,61 @@ class Batcher:
 
     async def _answer_group(self, group: list[_Waiting]) -> None:
         try:
-            good = self._refuse(group)
+            good = self._reject_violations(group)
             if good:
                 records, answers = self._score(good)
                 await asyncio.wrap_future(self._writer.append(records))
                 self._metrics.rows.inc(len(records))
-                for item, answered in zip(good, answers, strict=True):
+                for item, response in zip(good, answers, strict=True):
                     if not item.answer.done():
-                        item.answer.set_result(answered)
-        except Exception as error:  # noqa: BLE001 (a request that nobody answers would wait for ever)
-            failure = error if isinstance(error, UnavailableError) else UnavailableError("the model failed to score")
+                        item.answer.set_result(response)
+        except Exception as error:  # noqa: BLE001 (without an answer the request would wait for ever)
+            failure = (
+                error
+                if isinstance(error, UnavailableError)
+                else UnavailableError("model: scoring failed; retry later, or roll back the release")
+            )
             for item in group:
                 if not item.answer.done():
                     item.answer.set_exception(failure)
 
-    def _refuse(self, group: list[_Waiting]) -> list[_Waiting]:
-        """Answer the requests with a bad row; return the others."""
+    def _reject_violations(self, group: list[_Waiting]) -> list[_Waiting]:
+        """Answer the requests that hold an invalid row with an error, and return the other requests."""
         served = group[0].served
-        violations = served.rules.check(np.concatenate([item.asked.x for item in group]))
+        violations = served.rules.check(np.concatenate([item.request.x for item in group]))
         if not violations:
             return group
-        starts = [0, *itertools.accumulate(len(item.asked.x) for item in group)]
+        starts = [0, *itertools.accumulate(len(item.request.x) for item in group)]
         bad: dict[int, list[str]] = {}
         for column, count in Counter(violation.column for violation in violations).items():
             self._metrics.refused.labels(column).inc(count)
         for violation in violations:
             index = bisect.bisect_right(starts, violation.row) - 1
-            said = violation.sentence
-            if len(group[index].asked.x) > 1:
-                said = f"row {violation.row - starts[index]}: {said}"
-            bad.setdefault(index, []).append(said)
-        for index, said_all in bad.items():
-            more = f"; and {len(said_all) - 5} more" if len(said_all) > 5 else ""
-            group[index].answer.set_exception(MalformedError("; ".join(said_all[:5]) + more))
+            message = violation.sentence
+            if len(group[index].request.x) > 1:
+                message = f"row {violation.row - starts[index]}: {message}"
+            bad.setdefault(index, []).append(message)
+        for index, messages in bad.items():
+            more = f"; and {len(messages) - 5} more" if len(messages) > 5 else ""
+            group[index].answer.set_exception(MalformedError("; ".join(messages[:5]) + more))
         return [item for index, item in enumerate(group) if index not in bad]
 
-    def _score(self, group: list[_Waiting]) -> tuple[list[Record], list[Answered]]:
+    def _score(self, group: list[_Waiting]) -> tuple[list[Record], list[InferenceResponse]]:
         served = group[0].served
-        x = np.concatenate([item.asked.x for item in group])
+        x = np.concatenate([item.request.x for item in group])
         scores = served.score(x)
         if not np.isfinite(scores).all():
-            raise ValueError("a score is not finite")
+            raise ValueError("score: not finite")
         time, release = now(), served.release
         records: list[Record] = []
-        answers: list[Answered] = []
+        answers: list[InferenceResponse] = []
         start = 0
         for item in group:
-            end = start + len(item.asked.x)
+            end = start + len(item.request.x)
             ids = [self._ids.make() for _ in range(start, end)]
-            found = [float(score) for score in scores[start:end]]
-            labels = [served.classes[int(score > 0.5)] for score in found]
-            confidences = [max(score, 1.0 - score) for score in found]
+            row_scores = [float(score) for score in scores[start:end]]
+            labels = [served.classes[int(score > 0.5)] for score in row_scores]
+            confidences = [max(score, 1.0 - score) for score in row_scores]
             for offset, values in enumerate(x[start:end].tolist()):
                 records.append(
                     Record(
@@ -124,13 +131,13 @@ class Batcher:
                         model=release.model,
                         release=release.number,
                         model_digest=release.model_digest,
-                        request_id=item.asked.request_id,
+                        request_id=item.request.request_id,
                         input=tuple(None if value != value else value for value in values),
                         label=labels[offset],
-                        score=found[offset],
+                        score=row_scores[offset],
                         confidence=confidences[offset],
                     )
                 )
-            answers.append(Answered(served, ids, labels, found, confidences, item.asked.request_id))
+            answers.append(InferenceResponse(served, ids, labels, row_scores, confidences, item.request.request_id))
             start = end
         return records, answers

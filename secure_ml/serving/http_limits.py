@@ -1,8 +1,8 @@
-"""How large a request may be, how long it may take, and how many may be open: uvicorn alone waits for ever.
+"""Limits of one HTTP connection: size, time, and number of open connections. Uvicorn alone sets no deadline.
 
-1. A connection over the limit is dropped at once, so that descriptors are left for the log and the released files.
-2. A head is at most 64 KiB, a whole request twice the largest body.
-3. A request that is not complete 15 seconds after it began, or its connection, is dropped.
+1. A connection over the limit is dropped at once, so that file descriptors remain for the log and the released files.
+2. The head of a request is at most 64 KiB, and the whole request at most twice the largest body.
+3. A connection is dropped if a request is incomplete 15 seconds after it began, or after the connection opened.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _MAX_CONNECTIONS = 512
 
 
 def max_connections() -> int:
-    """Return how many connections may be open: half of the descriptors that this process may have."""
+    """Return the largest number of open connections: half of the file descriptors of this process, at most 512."""
     return min(_MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection; uvicorn makes it, with `limit_concurrency` as the most that may be open."""
+    """One connection. Uvicorn creates it, and `limit_concurrency` is the largest number of open connections."""
 
     _in_head = True
     _received_bytes = 0
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Drop one connection too many."""
+        """Drop the connection if too many are open."""
         super().connection_made(cast("asyncio.Transport", transport))
         # 1.
         if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency:
@@ -42,13 +42,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadline."""
+        """Cancel the deadline."""
         self._end()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Refuse what is too large."""
-        self._received_bytes += len(data)  # a request that begins or ends in these bytes begins to count at 0
+        """Reject a request that is too large."""
+        self._received_bytes += len(data)  # a request that begins or ends in these bytes resets the count to 0
         super().data_received(data)
         # 2.
         limit = _MAX_HEAD_BYTES if self._in_head else 2 * MAX_BODY_BYTES
@@ -56,17 +56,17 @@ class BoundedProtocol(HttpToolsProtocol):
             self.send_400_response("The request is too large.")
 
     def on_message_begin(self) -> None:
-        """Begin a request."""
+        """Start the deadline of a request."""
         self._begin()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """End its head."""
+        """Apply the limit of the body from here on."""
         self._in_head = False
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """End it."""
+        """Cancel the deadline of a complete request."""
         self._end()
         super().on_message_complete()
 

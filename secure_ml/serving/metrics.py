@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, with bounded labels: rules and columns come from the signed model, never from a request."""
+"""Metrics for Prometheus. Labels are bounded: columns come from the signed model, never from a request."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ class Metrics:
     """All metrics of one service."""
 
     def __init__(self) -> None:
-        """Register them."""
+        """Register all metrics."""
         self.registry = CollectorRegistry()
-        self.requests = Counter("secure_ml_requests", "Answered requests", ["code"], registry=self.registry)
+        self.requests = Counter("secure_ml_requests", "InferenceResponse requests", ["code"], registry=self.registry)
         self.rows = Counter("secure_ml_predictions", "Predicted and logged rows", registry=self.registry)
         self.refused = Counter(
-            "secure_ml_refused_rows", "Rows that broke the contract", ["column"], registry=self.registry
+            "secure_ml_refused_rows", "Rows that violated the contract", ["column"], registry=self.registry
         )
         self.seconds = Histogram(
             "secure_ml_request_seconds",
-            "From the whole request to its answer",
+            "Time from the complete request to its response",
             buckets=_BUCKETS,
             registry=self.registry,
         )
-        self.release = Gauge("secure_ml_release_number", "The release that serves", registry=self.registry)
-        self.intact = Gauge("secure_ml_intact", "1 while the released files verify", registry=self.registry)
+        self.release = Gauge("secure_ml_release_number", "Number of the served release", registry=self.registry)
+        self.intact = Gauge("secure_ml_intact", "1 while the released files verify, else 0", registry=self.registry)
 
     def render(self) -> bytes:
         """Return the text exposition, version 0.0.4."""

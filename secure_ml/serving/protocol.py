@@ -1,4 +1,8 @@
-"""Requests to rows and rows to answers: the Open Inference Protocol (REST, JSON), and `/predict` with named fields."""
+"""Request formats: the Open Inference Protocol (REST, JSON), and `/predict` with named fields.
+
+A parser turns a request into rows, and a renderer turns predictions into a response. Error messages are for the client
+and never hold a value of the request.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from numpy.typing import NDArray
 from secure_ml.errors import MalformedError
 from secure_ml.serving.served_model import ServedModel
 
-__all__ = ["Answered", "Asked", "parse_infer", "parse_predict", "render_infer", "render_predict"]
+__all__ = ["InferenceRequest", "InferenceResponse", "parse_infer", "parse_predict", "render_infer", "render_predict"]
 
 MAX_ROWS = 10_000
 _FLOATS = {"FP32", "FP64"}
@@ -21,12 +25,12 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class InferenceRequest:
     """A decoded request.
 
     Attributes:
-        x: Features, shape (n, d), NaN where missing.
-        request_id: The client's own id, if it gave one.
+        x: Features, shape (n, d). A missing value is NaN.
+        request_id: Request id that the client chose, or None.
     """
 
     x: NDArray[np.float64]
@@ -34,16 +38,16 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """What was predicted and logged for one request, by the release that answered.
+class InferenceResponse:
+    """The predictions of one request, after they were logged.
 
     Attributes:
-        served: The model that answered.
-        ids: Record ids, one a row.
-        labels: Predicted classes.
-        scores: P(positive).
-        confidences: P(predicted class).
-        request_id: The client's own id, if it gave one.
+        served: Model that made the predictions.
+        ids: Record id of each row.
+        labels: Predicted class of each row.
+        scores: P(positive) of each row.
+        confidences: P(predicted class) of each row.
+        request_id: Request id that the client chose, or None.
     """
 
     served: ServedModel
@@ -73,90 +77,92 @@ _INFER = msgspec.json.Decoder(_Infer)
 _ANY = msgspec.json.Decoder()
 
 
-def parse_infer(body: bytes, served: ServedModel) -> Asked:
-    """Parse an Open Inference Protocol request: one tensor `features` (n, d), or one tensor a feature.
+def parse_infer(body: bytes, served: ServedModel) -> InferenceRequest:
+    """Parse an Open Inference Protocol request: one tensor `features` of shape (n, d), or one tensor per feature.
 
     Raises:
-        MalformedError: Anything else; the message is for the client and holds no value.
+        MalformedError: If the request has any other form.
     """
     try:
         request = _INFER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedError(f"not an inference request: {_reason(error)}") from None
+        raise MalformedError(f"body: not an inference request ({_reason(error)})") from None
     features = served.features
     tensors = {tensor.name: tensor for tensor in request.inputs}
     if len(tensors) != len(request.inputs):
-        raise MalformedError("inputs: two tensors have the same name")
+        raise MalformedError("inputs: duplicate tensor name, expected each name once")
     if set(tensors) == {"features"}:
         tensor = tensors["features"]
         if len(tensor.shape) != 2 or tensor.shape[1] != len(features):
-            raise MalformedError(f"features: expected shape [n, {len(features)}]")
+            raise MalformedError(f"features: invalid shape, expected [n, {len(features)}]")
         x = _values(tensor, tensor.shape[0] * tensor.shape[1]).reshape(-1, len(features))
     elif set(tensors) == set(features):
         rows = {tuple(tensor.shape) for tensor in tensors.values()}
         if len(rows) != 1 or not (len(shape := next(iter(rows))) == 1 or (len(shape) == 2 and shape[1] == 1)):
-            raise MalformedError("inputs: expected the same shape [n] or [n, 1] for each feature")
+            raise MalformedError("inputs: shapes differ or are invalid, expected [n] or [n, 1] for each feature")
         x = np.stack([_values(tensors[name], shape[0]) for name in features], axis=1)
     else:
-        raise MalformedError(f"inputs: expected one tensor named features, or one each of {', '.join(features)}")
-    return Asked(_checked(x), _request_id(request.id))
+        raise MalformedError(
+            f"inputs: unknown tensors, expected one named features, or one for each of {', '.join(features)}"
+        )
+    return InferenceRequest(_checked(x), _request_id(request.id))
 
 
-def parse_predict(body: bytes, served: ServedModel, request_id: str | None) -> Asked:
-    """Parse one object with a field a feature, or a list of them.
+def parse_predict(body: bytes, served: ServedModel, request_id: str | None) -> InferenceRequest:
+    """Parse one object with a field per feature, or a list of such objects.
 
     Raises:
-        MalformedError: Anything else; the message is for the client and holds no value.
+        MalformedError: If the request has any other form.
     """
     try:
         document = _ANY.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedError(f"not JSON: {_reason(error)}") from None
+        raise MalformedError(f"body: not JSON ({_reason(error)})") from None
     rows = document if isinstance(document, list) else [document]
     if not 0 < len(rows) <= MAX_ROWS:
-        raise MalformedError(f"expected 1 to {MAX_ROWS} rows")
+        raise MalformedError(f"body: expected 1 to {MAX_ROWS} rows, found {len(rows)}")
     names = set(served.features)
     values: list[list[Any]] = []
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise MalformedError(f"row {index}: expected an object with the fields {', '.join(served.features)}")
+            raise MalformedError(f"row {index}: not an object, expected the fields {', '.join(served.features)}")
         if row.keys() != names:
             missing = [name for name in served.features if name not in row]
-            said = f"{missing[0]}: missing" if missing else f"{len(row.keys() - names)} fields are not features"
-            raise MalformedError(f"row {index}: {said}")
+            problem = f"{missing[0]}: missing" if missing else f"{len(row.keys() - names)} fields are not features"
+            raise MalformedError(f"row {index}: {problem}")
         values.append([row[name] for name in served.features])
     flat = [value for row in values for value in row]
     for index, value in enumerate(flat):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             row, column = divmod(index, len(served.features))
-            raise MalformedError(f"row {row}: {served.features[column]}: expected a number or null")
-    return Asked(_checked(_array(flat).reshape(-1, len(served.features))), _request_id(request_id))
+            raise MalformedError(f"row {row}: {served.features[column]}: wrong type, expected a number or null")
+    return InferenceRequest(_checked(_array(flat).reshape(-1, len(served.features))), _request_id(request_id))
 
 
-def render_infer(answered: Answered) -> bytes:
-    """Render the answer of the Open Inference Protocol."""
-    rows = len(answered.ids)
+def render_infer(response: InferenceResponse) -> bytes:
+    """Render a response of the Open Inference Protocol."""
+    rows = len(response.ids)
     document: dict[str, Any] = {
-        "model_name": answered.served.release.model,
-        "model_version": str(answered.served.release.number),
-        "parameters": {"record_ids": ",".join(answered.ids)},
+        "model_name": response.served.release.model,
+        "model_version": str(response.served.release.number),
+        "parameters": {"record_ids": ",".join(response.ids)},
         "outputs": [
-            {"name": "score", "shape": [rows], "datatype": "FP64", "data": answered.scores},
-            {"name": "label", "shape": [rows], "datatype": "BYTES", "data": answered.labels},
+            {"name": "score", "shape": [rows], "datatype": "FP64", "data": response.scores},
+            {"name": "label", "shape": [rows], "datatype": "BYTES", "data": response.labels},
         ],
     }
-    if answered.request_id is not None:
-        document["id"] = answered.request_id
+    if response.request_id is not None:
+        document["id"] = response.request_id
     return msgspec.json.encode(document)
 
 
-def render_predict(answered: Answered) -> bytes:
-    """Render the answer for people."""
-    rows = zip(answered.ids, answered.labels, answered.confidences, answered.scores, strict=True)
+def render_predict(response: InferenceResponse) -> bytes:
+    """Render a response of `/predict`."""
+    rows = zip(response.ids, response.labels, response.confidences, response.scores, strict=True)
     return msgspec.json.encode(
         {
-            "model": answered.served.release.model,
-            "release": answered.served.release.number,
+            "model": response.served.release.model,
+            "release": response.served.release.number,
             "predictions": [
                 {"id": id_, "label": label, "confidence": confidence, "score": score}
                 for id_, label, confidence, score in rows
@@ -167,22 +173,24 @@ def render_predict(answered: Answered) -> bytes:
 
 def _values(tensor: _Tensor, count: int) -> NDArray[np.float64]:
     if "binary_data_size" in tensor.parameters or tensor.data is None:
-        raise MalformedError(f"{tensor.name[:40]!r}: binary tensors are not served; send data as JSON")
+        raise MalformedError(f"{tensor.name[:40]!r}: binary tensors are not supported; send the data as JSON")
     if tensor.datatype not in _FLOATS:
-        raise MalformedError(f"{tensor.name[:40]!r}: expected datatype FP32 or FP64")
+        raise MalformedError(f"{tensor.name[:40]!r}: unsupported datatype, expected FP32 or FP64")
     if count < 1 or min(tensor.shape) < 1:
-        raise MalformedError(f"{tensor.name[:40]!r}: expected a shape of at least one row")
+        raise MalformedError(f"{tensor.name[:40]!r}: empty shape, expected at least one row")
     if tensor.shape[0] > MAX_ROWS:
-        raise MalformedError(f"expected at most {MAX_ROWS} rows")
-    if len(tensor.data) > count:  # before any of it is looked at
-        raise MalformedError(f"{tensor.name[:40]!r}: more values than {count}, which its shape says")
+        raise MalformedError(f"inputs: too many rows, expected at most {MAX_ROWS}")
+    if len(tensor.data) > count:  # before any value is read
+        raise MalformedError(f"{tensor.name[:40]!r}: too many values, expected {count} from its shape")
     flat: list[Any] = []
     for value in tensor.data:
         flat.extend(value) if isinstance(value, list) else flat.append(value)
     if len(flat) != count:
-        raise MalformedError(f"{tensor.name[:40]!r}: {len(flat)} values, {count} expected from its shape")
+        raise MalformedError(
+            f"{tensor.name[:40]!r}: wrong number of values, expected {count} from its shape, found {len(flat)}"
+        )
     if any(value is not None and (isinstance(value, bool) or not isinstance(value, int | float)) for value in flat):
-        raise MalformedError(f"{tensor.name[:40]!r}: expected numbers, or null where missing")
+        raise MalformedError(f"{tensor.name[:40]!r}: wrong type of value, expected numbers or null")
     return _array(flat)
 
 
@@ -190,24 +198,24 @@ def _array(flat: list[Any]) -> NDArray[np.float64]:
     try:
         return np.asarray([math.nan if value is None else float(value) for value in flat], dtype=np.float64)
     except OverflowError:
-        raise MalformedError("a number is too large for a feature") from None
+        raise MalformedError("features: a number is too large, expected the range of a 32-bit float") from None
 
 
 def _checked(x: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(x) > MAX_ROWS:
-        raise MalformedError(f"expected at most {MAX_ROWS} rows")
+        raise MalformedError(f"inputs: too many rows, expected at most {MAX_ROWS}")
     if bool((np.abs(x) > _FLOAT32_MAX).any()):
-        raise MalformedError("a number is too large for a feature")
+        raise MalformedError("features: a number is too large, expected the range of a 32-bit float")
     return x
 
 
 def _request_id(text: str | None) -> str | None:
     if text is not None and (not 0 < len(text) <= 128 or not text.isprintable()):
-        raise MalformedError("request id: expected at most 128 printable characters")
+        raise MalformedError("request id: invalid, expected 1 to 128 printable characters")
     return text
 
 
 def _reason(error: Exception) -> str:
-    """Say where a request is wrong; msgspec's messages name places and types, and never values."""
+    """Describe why a request cannot be decoded. The messages of msgspec name fields and types, and never values."""
     text = str(error) if isinstance(error, msgspec.ValidationError) else type(error).__name__
     return text[:200]

@@ -1,4 +1,4 @@
-"""Watching the release while it serves: a newer one is swapped in, and one changed byte stops the service."""
+"""The release watcher: it swaps in a newer release, and stops serving when a released byte changes."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from secure_ml.serving.metrics import Metrics
 from secure_ml.serving.served_model import ServedModel, load_released
 from secure_ml.signing.trust import Trust
 
-__all__ = ["Watched"]
+__all__ = ["ReleaseWatcher"]
 
 _INTERVAL_S = 0.5
-_SHARE = 20  # verifying takes at most one part in so many of a core
+_SHARE = 20  # verification takes at most one twentieth of a core
 
 
-class Watched:
-    """The model that serves now, or why none does.
+class ReleaseWatcher:
+    """The model that is served now, or the reason why none is.
 
     Attributes:
-        served: Replaced as a whole; a request keeps the one that it began with.
-        reason: Why nothing is served, empty while `served` is not None.
+        served: Current model. It is replaced as a whole, and a request keeps the model that it began with.
+        reason: Reason why no model is served, empty while `served` is not None.
     """
 
     def __init__(self, home: Home, trust: Trust, model: str, metrics: Metrics) -> None:
         """Load the current release.
 
         Raises:
-            SecureMLError: It does not verify.
+            SecureMLError: If the release does not verify.
         """
         self._home, self._trust, self._model, self._metrics = home, trust, model, metrics
         self.served: ServedModel | None = load_released(home, trust, model)
@@ -40,21 +40,21 @@ class Watched:
         self._show()
 
     async def watch(self) -> None:
-        """Verify again and again, until cancelled."""
+        """Verify the release repeatedly, until cancelled."""
         while True:
             start = time.monotonic()
             try:
-                fresh = await asyncio.to_thread(self._verify)
-            except Exception as error:  # noqa: BLE001 (whatever keeps it from verifying is a no)
+                verified = await asyncio.to_thread(self._verify)
+            except Exception as error:  # noqa: BLE001 (any failure to verify stops the service)
                 known = isinstance(error, SecureMLError)
-                self.reason = str(error) if known else f"the release cannot be verified ({type(error).__name__})"
+                self.reason = str(error) if known else f"release: cannot be verified ({type(error).__name__})"
                 if self.served is not None:
                     print(f"stopped serving: {self.reason}", file=sys.stderr, flush=True)  # noqa: T201
                 self.served = None
             else:
-                if self.served is not fresh:
-                    print(f"serving release {fresh.release.number}", file=sys.stderr, flush=True)  # noqa: T201
-                self.served, self.reason, self._highest = fresh, "", fresh.release
+                if self.served is not verified:
+                    print(f"serving release {verified.release.number}", file=sys.stderr, flush=True)  # noqa: T201
+                self.served, self.reason, self._highest = verified, "", verified.release
             self._show()
             await asyncio.sleep(max(_INTERVAL_S, _SHARE * (time.monotonic() - start)))
 
@@ -62,7 +62,8 @@ class Watched:
         release = current_release(self._home, self._trust, self._model)
         if release.number < self._highest.number:
             raise RejectedError(
-                f"releases/{self._model}: release {self._highest.number} served and is gone; this home was rolled back"
+                f"releases/{self._model}: rolled back, expected release {self._highest.number} or newer, "
+                f"found {release.number}; restore the releases folder"
             )
         served = self.served
         if served is not None and served.release.document == release.document:

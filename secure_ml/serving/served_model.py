@@ -1,4 +1,4 @@
-"""The model as it is served: built from the bytes that were verified, and from nothing else."""
+"""The served model, built only from bytes that were verified."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class ServedModel:
     """A verified release, ready to score.
 
     Attributes:
-        release: What allows it to serve.
-        features: Names, in order.
-        classes: Names of the negative and the positive class.
-        rules: The contract's rules for each request row.
+        release: Signed release that allows this model to serve.
+        features: Names of the features, in the model's order.
+        classes: Names of the negative and of the positive class.
+        rules: Rules of the contract for each row of a request.
     """
 
     release: Release
@@ -36,7 +36,7 @@ class ServedModel:
     _session: Any
 
     def score(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return P(positive), shape (n,), of features of shape (n, d), NaN where missing."""
+        """Return P(positive), shape (n,), for features of shape (n, d). A missing value is NaN."""
         (probabilities,) = self._session.run(["probabilities"], {"features": x.astype(np.float32)})
         scores: NDArray[np.float64] = probabilities[:, 1].astype(np.float64)
         return scores
@@ -46,8 +46,9 @@ def load_released(home: Home, trust: Trust, model: str) -> ServedModel:
     """Verify the current release and load exactly the bytes that were verified.
 
     Raises:
-        RejectedError: Document, files or signatures do not verify.
-        UnavailableError: Nothing is released.
+        RejectedError: If the release document, a file or a signature does not verify.
+        MalformedError: If the model document or the ONNX graph cannot be loaded.
+        UnavailableError: If no model is released.
     """
     import onnxruntime
 
@@ -68,11 +69,15 @@ def load_released(home: Home, trust: Trust, model: str) -> ServedModel:
             }:
                 parsed = RequestRules.parse(rules)
             case _:
-                raise MalformedError("model.json: not a model document of schema 1")
+                raise MalformedError("model.json: malformed, expected a model document of schema 1")
     except SecureMLError:
         raise
-    except Exception as error:  # noqa: BLE001 (ONNX Runtime's errors share no base of their own)
-        raise MalformedError(f"release {release.number}: cannot be loaded ({type(error).__name__})") from None
+    except Exception as error:  # noqa: BLE001 (ONNX Runtime's errors have no common base class)
+        raise MalformedError(
+            f"release {release.number}: the model cannot be loaded ({type(error).__name__}); release another model"
+        ) from None
     if name != model or parsed.names != tuple(features):
-        raise RejectedError(f"release {release.number}: model.json is about another model, or its rules are")
+        raise RejectedError(
+            f"release {release.number}: model.json or its rules belong to another model, expected {model}"
+        )
     return ServedModel(release, tuple(features), (negative, positive), parsed, session)

@@ -9,7 +9,7 @@ from secure_ml.digests import Digest, digest_of, sha256
 from secure_ml.errors import MalformedError, RejectedError, UnavailableError
 from secure_ml.evidence import Evidence, find, history, read_subjects, record, require
 from secure_ml.inference_log.records import RECORD_SCHEMA_VERSION, Record
-from secure_ml.inference_log.segments import forget_sealed, read_unsealed, render_segment, unsealed_files
+from secure_ml.inference_log.segments import delete_sealed, read_unsealed, render_segment, unsealed_files
 from secure_ml.installation import Installation
 from secure_ml.releases import current_release, releases
 from secure_ml.spec import GuardedModel
@@ -69,12 +69,12 @@ def _seal_all(installation: Installation, model: GuardedModel) -> Evidence:
         read_subjects(evidence, folder)
     for path in unsealed_files(home, model.name):
         after = max((int(item.inputs["last"]) for item in sealed if item.inputs["file"] == path.stem), default=0)
-        forget_sealed(path, after)
+        delete_sealed(path, after)
         while records := read_unsealed(path, after, _SEGMENT_RECORDS):
             evidence = _seal(installation, model, path, records, released)
             sealed.append(evidence)
             after = int(evidence.inputs["last"])
-            forget_sealed(path, after)
+            delete_sealed(path, after)
     if not sealed:
         raise NothingLoggedError(
             f"{model.name}: nothing was logged yet; start secure-ml serve {model.name} and send a request"

@@ -33,7 +33,7 @@ from secure_ml.models.heart_disease import model
 from secure_ml.releases import current_release
 from secure_ml.serving.batcher import Batcher
 from secure_ml.serving.metrics import Metrics
-from secure_ml.serving.protocol import Asked
+from secure_ml.serving.protocol import InferenceRequest
 from secure_ml.serving.served_model import load_released
 from secure_ml.stages.inference_log import inference_log, sealed_segments, segment_folder
 from tests.installed_home import PATIENT
@@ -252,9 +252,11 @@ def test_a_model_that_fails_is_answered_and_logs_nothing(place: Installation) ->
     )
 
     async def ask() -> None:
-        await asyncio.wait_for(Batcher(writer, Metrics()).answer(narrow, Asked(np.ones((1, 3)), None)), timeout=10)
+        await asyncio.wait_for(
+            Batcher(writer, Metrics()).answer(narrow, InferenceRequest(np.ones((1, 3)), None)), timeout=10
+        )
 
-    with pytest.raises(UnavailableError, match="failed to score"):
+    with pytest.raises(UnavailableError, match="scoring failed"):
         asyncio.run(ask())
     writer.close()
     assert read_unsealed(path, 0, 1) == []

@@ -212,7 +212,7 @@ def test_the_service_needs_no_private_key_and_refuses_the_network(ready: dict[st
         timeout=60,
     )
     assert exposed.returncode == 2
-    assert "is not loopback" in exposed.stderr
+    assert "not a loopback address" in exposed.stderr
 
 
 def test_a_replaced_log_file_acknowledges_nothing(ready: dict[str, str]) -> None:
