@@ -59,3 +59,29 @@ def test_every_page_is_linked_from_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
     for page in sorted((ROOT / "docs").glob("*.md")):
         assert f"(docs/{page.name})" in text, page.name
+
+
+def literals() -> str:
+    """Text of all string literals of the package, with a placeholder for each interpolated value."""
+    texts = []
+    for path in sorted((ROOT / "secure_ml").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                texts.append(
+                    "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+                )
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return "\n".join(texts)
+
+
+def test_messages_that_the_docs_quote_are_in_the_code() -> None:
+    table = (ROOT / "docs/sources.md").read_text().split("## Messages about manifests")[1].split("\n\n")[1]
+    messages = re.findall(r"\| `(.*)` \|$", table, flags=re.MULTILINE)
+    assert len(messages) == 8
+    code = literals()
+    for message in messages:
+        # Names, stages and times are interpolated, and a prefix names the batch.
+        parts = re.split(r"\.\.\.|branch\.january: |\bbranch\b|FOLDER|\bsource_manifest\b|\d{4}-\S+", message)
+        for part in parts:
+            assert part.strip(" ,;") in code, part
