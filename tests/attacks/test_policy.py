@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.main_job import Summary, print_experiment
+from assets.summary import BatchOutcome, Stop, Summary, print_experiment
 from secure_ml.errors import RejectedError, UnavailableError
 from secure_ml.evidence import find, history, latest, record
 from secure_ml.installation import Installation
@@ -72,10 +72,11 @@ def test_experiment_trains_on_a_broken_batch_and_warns(home_after: dict[str, str
 def test_the_main_job_under_experiment_says_what_was_trained_and_that_nothing_was_released(
     home_after: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert print_experiment(in_experiment(home_after), model, Summary(refused=["cleveland: signed_model: no"])) == 0
+    summary = Summary([BatchOutcome("cleveland", accepted=True, stops=(Stop("signed_model", "no"),))])
+    assert print_experiment(in_experiment(home_after), model, summary) == 0
     said = capsys.readouterr().out
     assert "accepted by the quality gate, under policy experiment" in said
-    assert "cleveland: signed_model: no" in said
+    assert "cleveland  accepted  signed_model: no" in said
 
 
 @pytest.mark.parametrize("stage", [SIGNED_MODEL, RELEASE])

@@ -130,9 +130,7 @@ def test_a_new_file_is_taken_in_and_a_bad_one_is_quarantined_once(ready: dict[st
 
 
 def test_a_drift_alarm_is_answered_once(ready: dict[str, str], place: Installation) -> None:
-    from assets.main_job import _live_rows
-
-    _, (_, rows) = _va_first(place, _live_rows)
+    _, (_, rows) = _va_first(place)
     with serving(ready) as service:
         statuses = [service.post("/predict", row)[0] for row in rows]
     assert set(statuses) == {200, 400}
@@ -147,13 +145,14 @@ def test_a_drift_alarm_is_answered_once(ready: dict[str, str], place: Installati
     assert [run.job_name for run in runs()] == [f"{model.name}_drift_response"]
 
 
-def _va_first(place: Installation, live_rows: object) -> list[tuple[str, list[dict[str, float | None]]]]:
+def _va_first(place: Installation) -> list[tuple[str, list[dict[str, float | None]]]]:
+    from assets.live_traffic import live_rows
     from secure_ml.stages.dataset import dataset
 
     dataset(place, model, "va")
-    found: list[tuple[str, list[dict[str, float | None]]]] = live_rows(place, model)  # type: ignore[operator]
-    assert len(found) == 2
-    return found
+    windows = live_rows(place, model, warn=pytest.fail)
+    assert len(windows) == 2
+    return windows
 
 
 def test_the_validation_missed_at_two_is_made_up_for_and_names_a_changed_file(

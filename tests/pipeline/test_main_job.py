@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.installed_home import environment_in
+from tests.terminal import run_in_terminal
 from tests.wait import until
 
 ROOT = Path(__file__).parents[2]
@@ -79,9 +80,16 @@ def test_the_private_key_is_in_no_file_of_the_home(
 def test_a_repeated_run_trains_and_signs_nothing_anew(offline: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     folder, _ = offline
     before = record_files(folder)
-    again = subprocess.run(RUN, cwd=ROOT, env=environment_of(folder), capture_output=True, text=True, timeout=500)
-    assert again.returncode == 0, again.stdout[-2000:] + again.stderr[-3000:]
+    code, screen = run_in_terminal(RUN, environment_of(folder))
+    assert code == 0, screen
     assert record_files(folder) == before
+    # The whole summary is on the last screen of a terminal of 80 columns and 24 lines.
+    text = "\n".join(screen)
+    assert "heart_disease: release 1 serves model" in text
+    assert "switzerland  rejected  validated_dataset: chol: 123 of 123 rows below 50" in text
+    assert "drift alarm: " in text
+    assert "make ui" in text
+    assert "━" not in text  # the bars are removed
 
 
 def test_a_repeated_run_digests_its_inputs_again(offline: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
