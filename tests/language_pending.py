@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 PENDING: tuple[str, ...] = (
-    "assets/main_job.py",
-    "CHANGELOG.md",
-    "README.md",
     "assets/reports.py",
     "assets/ui.py",
     "docs/design.md",
