@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 from secure_ml.digests import canonical_json, sha256
 from secure_ml.errors import SecureMLError, UnavailableError
-from secure_ml.evidence import latest, read_subjects
+from secure_ml.evidence import EvidenceLog, read_subjects
 from secure_ml.inference_log.segments import logged_requests
 from secure_ml.installation import Installation
 from secure_ml.orchestration.keys import TRAINING_SET
@@ -90,13 +90,13 @@ def live_rows(
     from secure_ml.tables.batch_files import parse_batch
 
     home, trust = installation.home, installation.trust
-    evidence = latest(home, trust, model.name, TRAINING_SET)
+    evidence = EvidenceLog(home, trust, model.name).latest(TRAINING_SET)
     tables = read_subjects(evidence, dataset_folder(home, model.name, evidence.cause))
     rows = pl.read_parquet(io.BytesIO(tables[LIVE_FILE])).select(pl.col(model.features).cast(pl.Float64))
     windows = [(f"rows of {model.split.batch} that were kept out of training", rows)] if rows.height else []
     for batch in model.split.live_batches:
         try:
-            intake = latest(home, trust, model.name, "dataset", batch=batch)
+            intake = EvidenceLog(home, trust, model.name).latest("dataset", batch=batch)
             content = read_batch(intake, dataset_folder(home, model.name, intake.inputs["version"]))
         except SecureMLError as error:
             warn(f"no live rows of {batch}: {error}")

@@ -24,7 +24,7 @@ from assets.progress import JobProgress
 from assets.summary import BatchOutcome, Stop, Summary, print_experiment, print_summary
 from secure_ml.commands.output import plain
 from secure_ml.errors import SecureMLError, UnavailableError
-from secure_ml.evidence import history, latest
+from secure_ml.evidence import EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.orchestration.keys import TRAINED_MODEL, VALIDATED_DATASET, job_name
 from secure_ml.releases import current_release
@@ -78,7 +78,7 @@ def _require_result(installation: Installation, model: GuardedModel) -> None:
     if installation.policy == "production":
         current_release(installation.home, installation.trust, model.name)
     else:
-        latest(installation.home, installation.trust, model.name, TRAINED_MODEL, policy=installation.policy)
+        EvidenceLog.of(installation, model.name).latest(TRAINED_MODEL, tier_rules=installation.policy)
 
 
 def _run_batches(
@@ -114,7 +114,7 @@ def _outdated(installation: Installation, model: GuardedModel, progress: JobProg
     No training set is built before all of them are validated again. So they go first, and promotion waits for the last.
     """
     try:
-        known = history(installation.home, installation.trust, model.name, VALIDATED_DATASET)
+        known = EvidenceLog.of(installation, model.name).history(VALIDATED_DATASET)
     except SecureMLError as error:
         progress.message(f"batches are taken in the order of their names: {error}")  # each stage refuses it for itself
         return set()
@@ -151,7 +151,7 @@ def _monitor(
             progress.activity("sealing the inference log, comparing its window with the training set")
             for stop in _execute(instance, model, "monitoring", progress, "service"):
                 summary.failures.append(f"{stop.stage}: {stop.reason}")
-            report = latest(installation.home, installation.trust, model.name, "drift_report")
+            report = EvidenceLog.of(installation, model.name).latest("drift_report")
             traffic.drift = str(report.facts.get("sentence"))
     for stop in _execute(instance, model, "drift_response", progress, "service"):
         summary.failures.append(f"drift_response: {stop.reason}")

@@ -12,7 +12,7 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from secure_ml.errors import SecureMLError
-from secure_ml.evidence import history, read_subjects
+from secure_ml.evidence import EvidenceLog, read_subjects
 from secure_ml.installation import Installation
 from secure_ml.spec import find_models
 from secure_ml.validation_docs import render_own_doc
@@ -30,7 +30,7 @@ def serve_reports(installation: Installation, port: int) -> None:
         names = [
             f"{model}/{name}"
             for model in models
-            for evidence in reversed(history(home, trust, model, "drift_report"))
+            for evidence in reversed(EvidenceLog(home, trust, model).history("drift_report"))
             for name in evidence.subjects
         ]
         links = "".join(f'<li><a href="/{html.escape(name)}">{html.escape(name)}</a></li>' for name in names)
@@ -43,7 +43,7 @@ def serve_reports(installation: Installation, port: int) -> None:
             return render_own_doc(installation, name or "index.html")
         if model not in models:
             return None
-        for evidence in history(home, trust, model, "drift_report"):
+        for evidence in EvidenceLog(home, trust, model).history("drift_report"):
             if name in evidence.subjects:
                 return read_subjects(evidence, home.reports / model)[name]
         return None

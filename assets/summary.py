@@ -13,7 +13,7 @@ from rich.text import Text
 from assets.live_traffic import Traffic
 from secure_ml.commands.output import counted, plain
 from secure_ml.errors import SecureMLError
-from secure_ml.evidence import latest
+from secure_ml.evidence import EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.orchestration.keys import TRAINED_MODEL, VALIDATED_DATASET
 from secure_ml.releases import current_release
@@ -81,7 +81,7 @@ def print_summary(
     """Print the summary of a job that ended with a release."""
     home = installation.home
     release = current_release(home, installation.trust, model.name)
-    decision = latest(home, installation.trust, model.name, "release")
+    decision = EvidenceLog.of(installation, model.name).latest("release")
     head = [Text(f"{model.name}: release {release.number} serves model {release.model_digest[:12]}", style="bold")]
     if decision.decision == "rejected":
         head.append(Text(plain(f"the newest candidate was not promoted: {'; '.join(decision.reasons)}")))
@@ -106,7 +106,7 @@ def print_experiment(
     Returns:
         0 if the quality gate accepted the model, 1 otherwise.
     """
-    trained = latest(installation.home, installation.trust, model.name, TRAINED_MODEL, policy=installation.policy)
+    trained = EvidenceLog.of(installation, model.name).latest(TRAINED_MODEL, tier_rules=installation.policy)
     head = [
         Text(f"{model.name}: {trained.decision} by the quality gate, under policy {installation.policy}", style="bold"),
         Text(f"model {installation.home.models / model.name / trained.inputs['model']}"),
@@ -156,13 +156,10 @@ def _why(installation: Installation, model: GuardedModel, outcome: BatchOutcome)
         prefix = f"{model.name}/{outcome.stops[0].stage} of batch {outcome.name}: rejected: "
         return "; ".join(f"{stop.stage}: {stop.reason.removeprefix(prefix)}" for stop in outcome.stops)
     try:
-        evidence = latest(
-            installation.home,
-            installation.trust,
-            model.name,
+        evidence = EvidenceLog.of(installation, model.name).latest(
             VALIDATED_DATASET,
             batch=outcome.name,
-            policy=installation.policy,
+            tier_rules=installation.policy,
         )
     except SecureMLError as error:
         return str(error)

@@ -1,17 +1,17 @@
-"""The gates: what each stage demands of the stage before, in one place.
+"""Evidence and gates: what each stage requires of the stage before.
 
 A gate takes **evidence**, a signed in-toto statement, and the bytes that are about to be used. It returns None or
-raises; it never reads a check status, a tag or an unsigned flag. Each step of a stage is:
+raises. It never reads a check status, a tag or an unsigned flag. Each stage has five steps:
 
-1. *latest* finds the newest evidence of the stage before. Every document of that stage is verified against the
-   trust root on the way; one that is forged, foreign-signed or changed stops the stage and is named.
-2. *require* refuses evidence whose decision was a rejection.
-3. *read_subjects* reads the files that the evidence is about, once, and refuses a changed or missing one by name.
+1. `EvidenceLog.latest` finds the newest evidence of the stage before. It verifies every document of that stage against
+   the trust root, and raises if one was changed, forged or signed by a foreign key.
+2. `require` raises if the decision was a rejection.
+3. `read_subjects` reads the files that the evidence is about, once, and raises if one was changed or is missing.
 4. The stage does its work on exactly these bytes.
-5. *record* signs what was decided. Evidence is written last, so a stage that was killed left nothing behind.
+5. `EvidenceLog.append` signs the decision. Evidence is written last, so a stage that was killed leaves none behind.
 
-Evidence is named by its **cause**, the digest of everything the stage depends on. The same cause is never done
-twice: a stage that finds evidence of its cause verifies it, and the bytes that it is about, instead.
+Evidence is named by its **cause**, the digest of everything that the stage depends on. The same cause is never done
+twice: a stage that finds evidence of its cause verifies it and its files instead.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Literal
 from secure_ml.digests import Digest, Json, parse_digest, sha256
 from secure_ml.errors import MalformedError, RejectedError, UnavailableError
 from secure_ml.home import Home, read_file
+from secure_ml.installation import Installation
 from secure_ml.signing.envelope import sign_statement, verify_statement
 from secure_ml.signing.keys import Signer
 from secure_ml.signing.trust import Trust
@@ -32,16 +33,12 @@ from secure_ml.tiers import TierRules
 
 __all__ = [
     "Evidence",
+    "EvidenceLog",
     "EvidenceRejectedError",
-    "find",
-    "history",
-    "latest",
     "read_exactly",
     "read_subjects",
-    "record",
     "require",
-    "require_policy",
-    "trace",
+    "require_tier_rules",
 ]
 
 _MAX_DOCUMENT_BYTES = 16 << 20
@@ -49,20 +46,20 @@ _MAX_DOCUMENT_BYTES = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Verified evidence of one stage. Made by `find`, `history`, `latest` and `record`, nowhere else.
+    """Verified evidence of one stage. Only `EvidenceLog` creates it.
 
     Attributes:
-        model: The model's name.
-        stage: The stage that decided.
-        cause: Digest of everything that the decision depends on; the document's name.
-        decision: What was decided.
-        reasons: Why, in sentences for people; never empty where rejected.
-        subjects: File name to digest: the bytes that the decision is about.
-        inputs: Name to digest of what the stage was given.
-        facts: Figures and findings for people; no gate reads them.
-        made_at: When, RFC 3339 in UTC.
+        model: Name of the model.
+        stage: Stage that decided.
+        cause: Digest of everything that the decision depends on, and name of the document.
+        decision: Outcome of the stage.
+        reasons: Reasons of a rejection, in sentences for people. Empty if accepted, never empty if rejected.
+        subjects: Digests of the files that the decision is about, by file name.
+        inputs: Digests and names of the stage's inputs, by name.
+        facts: Figures and findings for people. No gate reads them.
+        made_at: Time of the decision, RFC 3339 in UTC.
         document: Digest of the signed document.
-        path: Where the document lies.
+        path: File of the document.
     """
 
     model: str
@@ -79,177 +76,248 @@ class Evidence:
 
 
 class EvidenceRejectedError(RejectedError):
-    """Verified evidence says that the decision was a rejection.
+    """Verified evidence of a rejection, where a stage needs an acceptance.
 
     Attributes:
-        evidence: The evidence, for whoever shows the findings.
+        evidence: The evidence, whose findings can be shown.
     """
 
     def __init__(self, evidence: Evidence) -> None:
-        """Say which stage rejected what, and why."""
-        of = f" of batch {evidence.inputs['batch']}" if "batch" in evidence.inputs else ""
-        super().__init__(f"{evidence.model}/{evidence.stage}{of}: rejected: {'; '.join(evidence.reasons)}")
+        """Name the stage and the batch that were rejected, with the reasons."""
+        super().__init__(f"{_subject(evidence)}: rejected: {'; '.join(evidence.reasons)}")
         self.evidence = evidence
 
 
+def _subject(evidence: Evidence) -> str:
+    batch = f" of batch {evidence.inputs['batch']}" if "batch" in evidence.inputs else ""
+    return f"{evidence.model}/{evidence.stage}{batch}"
+
+
 def require(evidence: Evidence) -> None:
-    """Refuse evidence of a rejection.
+    """Require that the decision was an acceptance.
 
     Raises:
-        EvidenceRejectedError: With the reasons.
+        EvidenceRejectedError: If the decision was a rejection. The error holds the reasons.
     """
     if evidence.decision != "accepted":
         raise EvidenceRejectedError(evidence)
 
 
-def require_policy(evidence: Evidence, policy: TierRules) -> None:
-    """Refuse evidence that was not made under `policy`.
+def require_tier_rules(evidence: Evidence, tier_rules: TierRules) -> None:
+    """Require that the decision was made under `tier_rules`.
 
     Raises:
-        RejectedError: It was made under another one, or under none.
+        RejectedError: If it was made under other tier rules, or names none.
     """
-    made_under = evidence.inputs.get("policy", "none")
-    if made_under != policy:
-        of = f" of batch {evidence.inputs['batch']}" if "batch" in evidence.inputs else ""
+    actual = evidence.inputs.get("policy", "none")
+    if actual != tier_rules:
         raise RejectedError(
-            f"{evidence.model}/{evidence.stage}{of}: was decided under policy {made_under}, expected {policy}; "
-            f"materialize {evidence.model}/{evidence.stage} under policy {policy}"
+            f"{_subject(evidence)}: decided under another policy, expected {tier_rules}, found {actual}; "
+            f"materialize {evidence.model}/{evidence.stage} under policy {tier_rules}"
         )
 
 
-def find(home: Home, trust: Trust, model: str, stage: str, cause: Digest) -> Evidence | None:
-    """Return the verified evidence of one cause, or None where there is none.
-
-    Raises:
-        SecureMLError: There is one, and it does not verify.
-    """
-    path = home.evidence / model / stage / f"{cause}.json"
-    return _read_evidence(path, trust, model, stage) if path.is_symlink() or path.exists() else None
-
-
-def history(home: Home, trust: Trust, model: str, stage: str) -> list[Evidence]:
-    """Return all evidence of a stage, oldest first, each document verified.
-
-    Raises:
-        SecureMLError: A document does not verify; it is named.
-    """
-    folder = home.evidence / model / stage
-    paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    found = [_read_evidence(path, trust, model, stage) for path in paths]
-    return sorted(found, key=lambda evidence: (evidence.made_at, evidence.cause))
-
-
-def latest(
-    home: Home, trust: Trust, model: str, stage: str, *, policy: TierRules | None = None, **inputs: str
-) -> Evidence:
-    """Return the newest evidence of a stage that was given `inputs` and made under `policy`, whatever its decision.
-
-    A stage asks for evidence of its batch, or of the present contract or code: what was decided under another one is
-    stale, and no input.
-
-    Raises:
-        UnavailableError: There is none.
-        RejectedError: All there is was made under another policy.
-        SecureMLError: A document of the stage does not verify; it is named.
-    """
-    found = [evidence for evidence in history(home, trust, model, stage) if inputs.items() <= evidence.inputs.items()]
-    if not found:
-        of = f" of batch {inputs.pop('batch')}" if "batch" in inputs else ""
-        under = f" under the present {' and '.join(inputs)}" if inputs else ""
-        raise UnavailableError(f"{model}/{stage}{of}: there is no evidence{under}; materialize {model}/{stage} first")
-    own = [evidence for evidence in found if policy in (None, evidence.inputs.get("policy"))]
-    if not own:
-        require_policy(found[-1], policy or "production")
-    return own[-1]
-
-
 def read_subjects(evidence: Evidence, folder: Path) -> dict[str, bytes]:
-    """Read the files that `evidence` is about from `folder`, once, each against its digest.
+    """Read the files that `evidence` is about from `folder`, once, and verify each digest.
+
+    Returns:
+        Content by file name.
 
     Raises:
-        RejectedError: A file was changed or is missing; it is named.
+        RejectedError: If a file was changed or is missing. The message names it.
     """
     return {name: read_exactly(folder / name, digest) for name, digest in evidence.subjects.items()}
 
 
-def record(
-    home: Home,
-    signer: Signer,
-    trust: Trust,
-    *,
-    model: str,
-    stage: str,
-    cause: Digest,
-    reasons: Iterable[str] = (),
-    subjects: Mapping[str, Digest],
-    inputs: Mapping[str, str],
-    facts: Mapping[str, Json],
-) -> Evidence:
-    """Sign and store evidence: rejected where there is any reason against, accepted otherwise.
+class EvidenceLog:
+    """All evidence of one model. Each object verifies a document once, when it first reads it.
 
-    Where another process recorded the same cause first, its evidence is verified and returned: it came to the same
-    decision, and its subjects are the ones that count.
+    A stage, a command or a sensor tick opens a log of its own, so that no verification outlives the work it was made
+    for. A listing always reads the folder again, so documents that other processes append are seen.
+    """
+
+    def __init__(self, home: Home, trust: Trust, model: str) -> None:
+        """Open the log of `model` in `home`, verified with the keys of `trust`."""
+        self.home = home
+        self.trust = trust
+        self.model = model
+        self._verified: dict[Path, Evidence] = {}
+        self._by_document: dict[Digest, Evidence] = {}
+
+    @classmethod
+    def of(cls, installation: Installation, model: str) -> EvidenceLog:
+        """Open the log of a model of an installation."""
+        return cls(installation.home, installation.trust, model)
+
+    def find(self, stage: str, cause: Digest) -> Evidence | None:
+        """Return the evidence of one cause, or None if there is no document of this name.
+
+        Raises:
+            SecureMLError: If the document does not verify.
+        """
+        path = self.home.evidence / self.model / stage / f"{cause}.json"
+        return self._read(path, stage) if path.is_symlink() or path.exists() else None
+
+    def history(self, stage: str) -> list[Evidence]:
+        """Return all evidence of a stage, oldest first.
+
+        Raises:
+            SecureMLError: If a document does not verify. The message names it.
+        """
+        folder = self.home.evidence / self.model / stage
+        paths = sorted(folder.iterdir()) if folder.is_dir() else []
+        documents = [self._read(path, stage) for path in paths]
+        return sorted(documents, key=lambda evidence: (evidence.made_at, evidence.cause))
+
+    def latest(self, stage: str, *, tier_rules: TierRules | None = None, **inputs: str) -> Evidence:
+        """Return the newest evidence of a stage with these inputs, whatever its decision.
+
+        A stage asks for evidence of its batch, or of the present contract or code. Evidence of another contract or code
+        is stale and does not count.
+
+        Args:
+            stage: Stage that decided.
+            tier_rules: Tier rules of the decision, or None for any.
+            **inputs: Inputs that the evidence must name with these values.
+
+        Raises:
+            UnavailableError: If there is no such evidence.
+            RejectedError: If all such evidence was made under other tier rules.
+            SecureMLError: If a document of the stage does not verify. The message names it.
+        """
+        matching = [item for item in self.history(stage) if inputs.items() <= item.inputs.items()]
+        if not matching:
+            batch = f" of batch {inputs.pop('batch')}" if "batch" in inputs else ""
+            present = f" of the present {' and '.join(inputs)}" if inputs else ""
+            raise UnavailableError(
+                f"{self.model}/{stage}{batch}: no evidence{present} found; materialize {self.model}/{stage} first"
+            )
+        under_rules = [item for item in matching if tier_rules in (None, item.inputs.get("policy"))]
+        if not under_rules:
+            require_tier_rules(matching[-1], tier_rules or "production")
+        return under_rules[-1]
+
+    def append(
+        self,
+        signer: Signer,
+        *,
+        stage: str,
+        cause: Digest,
+        reasons: Iterable[str] = (),
+        subjects: Mapping[str, Digest],
+        inputs: Mapping[str, str],
+        facts: Mapping[str, Json],
+    ) -> Evidence:
+        """Sign and store a decision: a rejection if there are reasons, otherwise an acceptance.
+
+        If another process recorded the same cause first, its evidence is verified and returned. It came to the same
+        decision, and its subjects are the valid ones.
+
+        Args:
+            signer: Signer of the stage.
+            stage: Stage that decided.
+            cause: Digest of everything that the decision depends on.
+            reasons: Reasons of a rejection.
+            subjects: Digests of the files that the decision is about, by file name.
+            inputs: Digests and names of the stage's inputs, by name.
+            facts: Figures and findings for people.
+
+        Raises:
+            RejectedError: If the same cause was recorded with another outcome, or the signer may not sign the stage.
+            MalformedError: If the document would be too large to be read again. It is not written.
+        """
+        where = f"{self.model}/{stage}"
+        self.trust.key(signer.keyid, stage, where)  # a document that every verifier rejects is not written
+        reasons = list(reasons)
+        predicate: dict[str, Json] = {
+            "model": self.model,
+            "stage": stage,
+            "cause": cause,
+            "decision": "rejected" if reasons else "accepted",
+            "reasons": list(reasons),
+            "inputs": dict(inputs),
+            "facts": dict(facts),
+            "made_at": datetime.now(UTC).isoformat(timespec="microseconds"),
+        }
+        content = sign_statement(stage, dict(subjects), predicate, signer)
+        if len(content) > _MAX_DOCUMENT_BYTES:
+            raise MalformedError(
+                f"{where}: evidence is too large, expected at most {_MAX_DOCUMENT_BYTES} bytes, found {len(content)}"
+            )
+        path = self.home.evidence / self.model / stage / f"{cause}.json"
+        try:
+            self.home.write_file(path, content)
+        except RejectedError:
+            recorded = self._read(path, stage)
+            if list(recorded.reasons) != reasons:
+                raise RejectedError(f"{path}: the same cause was recorded with another outcome") from None
+            return recorded
+        return self._read(path, stage)
+
+    def chain(self, evidence: Evidence) -> list[Evidence]:
+        """Follow `evidence` back to the data, and require that every step was accepted.
+
+        Inputs named `evidence:<stage>:...` are digests of documents of that stage.
+
+        Returns:
+            The evidence itself, then every document that it rests on, each once.
+
+        Raises:
+            RejectedError: If a step is missing, was replaced or is a rejection.
+        """
+        steps, pending = [evidence], [evidence]
+        seen = {evidence.document}
+        while pending:
+            step = pending.pop()
+            require(step)
+            for name, digest in step.inputs.items():
+                if not name.startswith("evidence:") or digest in seen:
+                    continue
+                stage = name.split(":")[1]
+                source = self._find_document(stage, Digest(digest))
+                if source is None:
+                    raise RejectedError(
+                        f"{step.model}/{step.stage}: rests on missing evidence of {stage} (document {digest[:12]}); "
+                        f"restore it, or materialize {stage} and every later stage again"
+                    )
+                seen.add(source.document)
+                steps.append(source)
+                pending.append(source)
+        return steps
+
+    def _find_document(self, stage: str, document: Digest) -> Evidence | None:
+        """Return the evidence of `stage` with this digest, reading the stage's folder only if it is not known yet."""
+        if document not in self._by_document:
+            self.history(stage)
+        source = self._by_document.get(document)
+        return source if source is not None and source.stage == stage else None
+
+    def _read(self, path: Path, stage: str) -> Evidence:
+        evidence = self._verified.get(path)
+        if evidence is None:
+            evidence = _read_evidence(path, self.trust, self.model, stage)
+            self._verified[path] = evidence
+            self._by_document[evidence.document] = evidence
+        return evidence
+
+
+def read_exactly(path: Path, digest: Digest) -> bytes:
+    """Read one file, once, and verify its digest.
 
     Raises:
-        RejectedError: The same cause was recorded with another outcome, or this signer may not sign the stage.
-        MalformedError: There is more to say than a document may hold; none is written that nobody could read again.
+        RejectedError: If the file was changed or is missing. The message names it.
     """
-    trust.key(signer.keyid, stage, f"{model}/{stage}")  # what everybody would refuse is not written at all
-    against = list(reasons)
-    predicate: dict[str, Json] = {
-        "model": model,
-        "stage": stage,
-        "cause": cause,
-        "decision": "rejected" if against else "accepted",
-        "reasons": list(against),
-        "inputs": dict(inputs),
-        "facts": dict(facts),
-        "made_at": datetime.now(UTC).isoformat(timespec="microseconds"),
-    }
-    content = sign_statement(stage, dict(subjects), predicate, signer)
-    if len(content) > _MAX_DOCUMENT_BYTES:
-        raise MalformedError(
-            f"{model}/{stage}: evidence of {len(content)} bytes, at most {_MAX_DOCUMENT_BYTES} are kept"
-        )
-    path = home.evidence / model / stage / f"{cause}.json"
+    where = "/".join(path.parts[-3:])
     try:
-        home.write_file(path, content)
-    except RejectedError:
-        other = _read_evidence(path, trust, model, stage)
-        if list(other.reasons) != against:
-            raise RejectedError(f"{path}: the same cause was recorded with another outcome") from None
-        return other
-    return _read_evidence(path, trust, model, stage)
-
-
-def trace(home: Home, trust: Trust, evidence: Evidence) -> list[Evidence]:
-    """Follow `evidence` back to the data; every step is verified and accepted.
-
-    Inputs named `evidence:<stage>:...` are digests of documents of that stage.
-
-    Returns:
-        The evidence that was passed, then what it rests on.
-
-    Raises:
-        RejectedError: A step is missing, was replaced or was a rejection.
-    """
-    chain, todo = [evidence], [evidence]
-    while todo:
-        step = todo.pop()
-        require(step)
-        for name, digest in step.inputs.items():
-            if not name.startswith("evidence:"):
-                continue
-            stage = name.split(":")[1]
-            found = [item for item in history(home, trust, step.model, stage) if item.document == digest]
-            if not found:
-                raise RejectedError(
-                    f"{step.model}/{step.stage}: rests on evidence of {stage} that is no longer there "
-                    f"(document {digest[:12]}); restore it, or materialize {stage} and what follows again"
-                )
-            chain += found
-            todo += found
-    return chain
+        content = read_file(path)
+    except UnavailableError:
+        raise RejectedError(f"{where}: missing, expected a file of digest {digest[:12]}; restore it") from None
+    actual = sha256(content)
+    if actual != digest:
+        raise RejectedError(
+            f"{where}: changed, expected digest {digest[:12]}, found {actual[:12]}; restore it from a good copy"
+        )
+    return content
 
 
 def _read_evidence(path: Path, trust: Trust, model: str, stage: str) -> Evidence:
@@ -269,7 +337,9 @@ def _read_evidence(path: Path, trust: Trust, model: str, stage: str) -> Evidence
             **rest,
         } if not rest and (decision == "rejected") == bool(reasons):
             if (of_model, of_stage, f"{cause}.json") != (model, stage, path.name):
-                raise RejectedError(f"{where}: it is evidence of something else, put here under another name")
+                raise RejectedError(
+                    f"{where}: evidence of another model, stage or cause, stored under a wrong name; remove it"
+                )
             return Evidence(
                 model=model,
                 stage=stage,
@@ -283,23 +353,4 @@ def _read_evidence(path: Path, trust: Trust, model: str, stage: str) -> Evidence
                 document=sha256(content),
                 path=path,
             )
-    raise MalformedError(f"{where}: the predicate is not that of evidence")
-
-
-def read_exactly(path: Path, digest: Digest) -> bytes:
-    """Read one file, once, against its digest.
-
-    Raises:
-        RejectedError: It was changed or is missing; it is named.
-    """
-    where = "/".join(path.parts[-3:])
-    try:
-        content = read_file(path)
-    except UnavailableError:
-        raise RejectedError(f"{where}: missing, expected a file of digest {digest[:12]}; restore it") from None
-    found = sha256(content)
-    if found != digest:
-        raise RejectedError(
-            f"{where}: changed, expected digest {digest[:12]}, found {found[:12]}; restore it from a good copy"
-        )
-    return content
+    raise MalformedError(f"{where}: malformed predicate, expected evidence of a stage")

@@ -19,7 +19,7 @@ from typing import Any
 
 import polars as pl
 
-from secure_ml.evidence import latest, read_subjects
+from secure_ml.evidence import EvidenceLog, read_subjects
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model as heart_disease
 from secure_ml.spec import GuardedModel
@@ -88,7 +88,7 @@ def copy_home(environment: dict[str, str], folder: Path) -> dict[str, str]:
 
 
 def live_rows(installation: Installation) -> list[dict[str, float | None]]:
-    given = latest(installation.home, installation.trust, heart_disease.name, "training_set")
+    given = EvidenceLog.of(installation, heart_disease.name).latest("training_set")
     files = read_subjects(given, dataset_folder(installation.home, heart_disease.name, given.cause))
     frame = pl.read_parquet(files[LIVE_FILE]).select(pl.col(heart_disease.features).cast(pl.Float64))
     return frame.to_dicts()

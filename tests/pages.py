@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from secure_ml.digests import digest_of
-from secure_ml.evidence import Evidence, record
+from secure_ml.evidence import Evidence, EvidenceLog
 from secure_ml.installation import Installation
 
 HOSTILE = (
@@ -80,11 +80,8 @@ def hostile_evidence(installation: Installation, text: str, decision: str = "rej
         "code": text,
         "by": "pandera",
     }
-    return record(
-        installation.home,
+    return EvidenceLog.of(installation, "guarded").append(
         installation.signer(),
-        installation.trust,
-        model="guarded",
         stage="validated_dataset",
         cause=digest_of({"text": text, "decision": decision}),
         reasons=[f"{text}: 3 of 9 rows"] if decision == "rejected" else [],

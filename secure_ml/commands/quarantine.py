@@ -59,6 +59,7 @@ def _quarantine(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
+    from secure_ml.evidence import EvidenceLog
     from secure_ml.installation import Installation
     from secure_ml.quarantine.entries import entries
     from secure_ml.quarantine.folder import FINDINGS_FILE
@@ -67,7 +68,7 @@ def _list(args: argparse.Namespace) -> int:
     home = installation.home
     found: list[dict[str, Any]] = []
     for model in _models(home) if args.model is None else [args.model]:
-        signed = entries(home, installation.trust, model)
+        signed = entries(EvidenceLog(home, installation.trust, model))
         found += [_document(home, entry) for entry in signed]
         ids = {entry.refusal.cause for entry in signed}
         for path in sorted((home.quarantine / model).glob(f"*/{FINDINGS_FILE}")):
@@ -93,6 +94,7 @@ def _models(home: Home) -> list[str]:
 def _find_model(action: str, identity: str) -> str:
     """Return the one model that has an entry whose id begins so."""
     from secure_ml.errors import PreconditionError
+    from secure_ml.evidence import EvidenceLog
     from secure_ml.installation import Installation
     from secure_ml.quarantine.entries import entries
 
@@ -100,9 +102,7 @@ def _find_model(action: str, identity: str) -> str:
     found = [
         model
         for model in _models(installation.home)
-        if any(
-            entry.refusal.cause.startswith(identity) for entry in entries(installation.home, installation.trust, model)
-        )
+        if any(entry.refusal.cause.startswith(identity) for entry in entries(EvidenceLog.of(installation, model)))
     ]
     if len(found) != 1:
         raise PreconditionError(
@@ -113,12 +113,13 @@ def _find_model(action: str, identity: str) -> str:
 
 
 def _show(args: argparse.Namespace) -> int:
+    from secure_ml.evidence import EvidenceLog
     from secure_ml.installation import Installation
     from secure_ml.operations.quarantine_decisions import find_entry
     from secure_ml.quarantine.entries import entries
 
     installation = Installation.for_verification(os.environ)
-    entry = find_entry(entries(installation.home, installation.trust, args.model), args.model, args.id)
+    entry = find_entry(entries(EvidenceLog.of(installation, args.model)), args.model, args.id)
     document = _document(installation.home, entry)
     lines = [
         f"{name}: {value}"

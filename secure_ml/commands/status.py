@@ -81,9 +81,9 @@ def _release(installation: Installation, model: str) -> tuple[dict[str, Any] | N
 
 def _newest(installation: Installation, model: str, stage: str) -> dict[str, Evidence]:
     """Return the newest evidence of a stage for each batch. The batch is "" for stages without batches."""
-    from secure_ml.evidence import history
+    from secure_ml.evidence import EvidenceLog
 
-    documents = history(installation.home, installation.trust, model, stage)
+    documents = EvidenceLog.of(installation, model).history(stage)
     return {evidence.inputs.get("batch", ""): evidence for evidence in documents}
 
 

@@ -24,20 +24,21 @@ def add(command: AddCommand) -> None:
 
 def _verify(args: argparse.Namespace) -> int:
     from secure_ml.digests import parse_digest
-    from secure_ml.evidence import find, trace
+    from secure_ml.evidence import EvidenceLog
     from secure_ml.installation import Installation
     from secure_ml.releases import current_release, read_released
 
     installation = Installation.for_verification(os.environ)
     home, trust = installation.home, installation.trust
+    log = EvidenceLog.of(installation, args.model)
     release = current_release(home, trust, args.model)
     files = read_released(home, trust, release)
-    decision = find(home, trust, args.model, "release", parse_digest(release.inputs["cause"], "release"))
+    decision = log.find("release", parse_digest(release.inputs["cause"], "release"))
     if decision is None or decision.document != release.inputs["evidence:release"]:
         raise RejectedError(
             f"release {release.number}: the evidence that allowed it is missing or was replaced; restore it"
         )
-    chain = trace(home, trust, decision)
+    chain = log.chain(decision)
     folder = home.models / args.model / release.model_digest
     document = {
         "ok": True,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from secure_ml.datasets.version_manifest import Difference, Manifest, compare_tables, parse_manifest
 from secure_ml.errors import PreconditionError
-from secure_ml.evidence import Evidence, history, read_subjects, require
+from secure_ml.evidence import Evidence, EvidenceLog, read_subjects, require
 from secure_ml.installation import Installation
 from secure_ml.profiles.distances import Distance, compare_profiles
 from secure_ml.profiles.document import Profile
@@ -63,10 +63,11 @@ def list_versions(installation: Installation, model: str, batch: str | None = No
     Raises:
         SecureMLError: Evidence or a manifest does not verify; it is named.
     """
+    log = EvidenceLog.of(installation, model)
     found = [
         evidence
         for stage in _STAGES
-        for evidence in history(installation.home, installation.trust, model, stage)
+        for evidence in log.history(stage)
         if batch is None or evidence.inputs.get("batch") == batch
     ]
     found.sort(key=lambda evidence: (evidence.made_at, evidence.cause))
@@ -192,7 +193,7 @@ def _profile(installation: Installation, version: Version) -> Profile | None:
     evidence = version.evidence
     found = [evidence]
     if evidence.stage == "dataset":
-        validated = history(installation.home, installation.trust, evidence.model, "validated_dataset")
+        validated = EvidenceLog.of(installation, evidence.model).history("validated_dataset")
         found = [item for item in validated if item.inputs.get("version") == version.id]
     found = [item for item in found if PROFILE_FILE in item.subjects]
     if not found:

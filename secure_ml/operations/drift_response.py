@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from secure_ml.digests import Digest, digest_of
-from secure_ml.evidence import Evidence, find, latest, record
+from secure_ml.evidence import Evidence, EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.quarantine.folder import render_quarantine
 from secure_ml.spec import GuardedModel
@@ -21,12 +21,12 @@ def unanswered_alarm(installation: Installation, model: GuardedModel) -> Digest 
         SecureMLError: Evidence does not verify.
         UnavailableError: There is no drift report yet.
     """
-    home, trust = installation.home, installation.trust
-    report = latest(home, trust, model.name, "drift_report")
+    log = EvidenceLog.of(installation, model.name)
+    report = log.latest("drift_report")
     if report.decision == "accepted":
         return None
     cause = _cause(model, report)
-    return cause if find(home, trust, model.name, "drift_response", cause) is None else None
+    return cause if log.find("drift_response", cause) is None else None
 
 
 def drift_response(installation: Installation, model: GuardedModel) -> Evidence:
@@ -38,10 +38,10 @@ def drift_response(installation: Installation, model: GuardedModel) -> Evidence:
         SecureMLError: Evidence does not verify, or the candidate was refused.
         UnavailableError: There is no drift report yet.
     """
-    home, trust = installation.home, installation.trust
-    report = latest(home, trust, model.name, "drift_report")
+    home, log = installation.home, EvidenceLog.of(installation, model.name)
+    report = log.latest("drift_report")
     cause = _cause(model, report)
-    known = find(home, trust, model.name, "drift_response", cause)
+    known = log.find("drift_response", cause)
     if known is not None:
         return known
     inputs: dict[str, str] = {"evidence:drift_report": report.document, "response": model.drift.response}
@@ -59,11 +59,8 @@ def drift_response(installation: Installation, model: GuardedModel) -> Evidence:
         training_set(installation, model)
         trained_model(installation, model)
         inputs["candidate"] = signed_model(installation, model).inputs["model"]
-    return record(
-        home,
+    return log.append(
         installation.signer(),
-        trust,
-        model=model.name,
         stage="drift_response",
         cause=cause,
         subjects={},

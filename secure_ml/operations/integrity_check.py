@@ -7,10 +7,10 @@ from pathlib import Path
 
 from secure_ml.digests import Digest, sha256
 from secure_ml.errors import RejectedError, SecureMLError
-from secure_ml.evidence import Evidence, find, read_subjects
+from secure_ml.evidence import Evidence, EvidenceLog, read_subjects
 from secure_ml.home import read_file
 from secure_ml.installation import Installation
-from secure_ml.quarantine.entries import ROWS_ASIDE, hold, rows_aside
+from secure_ml.quarantine.entries import ROWS_ASIDE, entries, hold, rows_aside
 from secure_ml.releases import SIGNATURE, current_release, read_released, releases
 from secure_ml.signing.model_signature import verify_model
 from secure_ml.spec import GuardedModel
@@ -28,17 +28,17 @@ def check_stage(installation: Installation, model: GuardedModel, stage: str) -> 
     Returns:
         How many documents were checked, and one sentence for each that does not hold.
     """
-    home, trust = installation.home, installation.trust
-    folder = home.evidence / model.name / stage
+    log = EvidenceLog.of(installation, model.name)
+    folder = log.home.evidence / model.name / stage
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
     found: list[str] = []
     for path in paths:
 
         def verify(path: Path = path) -> None:
-            evidence = find(home, trust, model.name, stage, Digest(path.name.removesuffix(".json")))
+            evidence = log.find(stage, Digest(path.name.removesuffix(".json")))
             if evidence is None or path.suffix != ".json":
                 raise RejectedError(f"evidence/{model.name}/{stage}/{path.name}: is not evidence; remove it")
-            _check_bytes(installation, model, evidence)
+            _check_bytes(installation, log, model, evidence)
 
         found += _said(verify)
     if stage == "release":
@@ -54,7 +54,7 @@ def _said(check: Callable[[], object]) -> list[str]:
     return []
 
 
-def _check_bytes(installation: Installation, model: GuardedModel, evidence: Evidence) -> None:
+def _check_bytes(installation: Installation, log: EvidenceLog, model: GuardedModel, evidence: Evidence) -> None:
     home = installation.home
     if not evidence.subjects:
         return
@@ -64,7 +64,7 @@ def _check_bytes(installation: Installation, model: GuardedModel, evidence: Evid
         case "validated_dataset":
             read_subjects(evidence, dataset_folder(home, model.name, evidence.cause))
             if evidence.decision == "accepted" and evidence.inputs["contract"] == model.contract_digest:
-                _check_contract(installation, model, evidence)
+                _check_contract(installation, log, model, evidence)
         case "training_set":
             read_subjects(evidence, dataset_folder(home, model.name, evidence.cause))
         case "trained_model" | "signed_model" | "release":
@@ -78,14 +78,14 @@ def _check_bytes(installation: Installation, model: GuardedModel, evidence: Evid
             read_subjects(evidence, home.reports / model.name)
 
 
-def _check_contract(installation: Installation, model: GuardedModel, evidence: Evidence) -> None:
+def _check_contract(installation: Installation, log: EvidenceLog, model: GuardedModel, evidence: Evidence) -> None:
     """Hold an accepted batch against the contract once more, from the bytes that arrived."""
     version, batch = evidence.inputs["version"], evidence.inputs["batch"]
     path = find_batch(dataset_folder(installation.home, model.name, version))
     content = read_file(path)
     if sha256(content) != version:
         raise RejectedError(f"datasets/{version[:12]}/{path.name}: changed, expected digest {version[:12]}")
-    held = hold(installation, model, version).rows
+    held = hold(installation, model, version, entries(log)).rows
     if ROWS_ASIDE in evidence.inputs:
         held |= rows_aside(installation.home, evidence)
     sifted = judge(model, parse_tier_rules(evidence.inputs.get("policy", "")), content, batch, held)

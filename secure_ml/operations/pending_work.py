@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from secure_ml.digests import Digest, digest_of
-from secure_ml.evidence import find, history
+from secure_ml.evidence import EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.quarantine.entries import entries, hold
 from secure_ml.spec import GuardedModel
@@ -50,7 +50,7 @@ def source_arrivals(installation: Installation, model: GuardedModel) -> list[Arr
         UnavailableError: A source does not answer.
         SecureMLError: Evidence of a batch does not verify.
     """
-    accepted = _accepted(installation, model)
+    accepted = _accepted(EvidenceLog.of(installation, model.name))
     return _undecided(installation, model, [batch for batch in source_batches(model) if batch not in accepted])
 
 
@@ -63,29 +63,27 @@ def source_changes(installation: Installation, model: GuardedModel) -> list[Arri
         UnavailableError: A source does not answer.
         SecureMLError: Evidence of a batch does not verify.
     """
-    accepted = _accepted(installation, model)
+    accepted = _accepted(EvidenceLog.of(installation, model.name))
     return _undecided(installation, model, [batch for batch in source_batches(model) if batch in accepted])
 
 
-def _accepted(installation: Installation, model: GuardedModel) -> set[str]:
-    taken = history(installation.home, installation.trust, model.name, "dataset")
-    return {evidence.inputs["batch"] for evidence in taken if evidence.decision == "accepted"}
+def _accepted(log: EvidenceLog) -> set[str]:
+    return {evidence.inputs["batch"] for evidence in log.history("dataset") if evidence.decision == "accepted"}
 
 
 def _undecided(installation: Installation, model: GuardedModel, batches: list[str]) -> list[Arrival]:
-    home, trust = installation.home, installation.trust
-    quarantined = entries(home, trust, model.name)
-    before = history(home, trust, model.name, "dataset")
+    log = EvidenceLog.of(installation, model.name)
+    quarantined = entries(log)
     found: list[Arrival] = []
     for batch in batches:
-        arrived = fetch_batch(model, home, trust, batch, before)
+        arrived = fetch_batch(model, log, batch)
         taking = dataset_cause(model, arrived)
-        taken = find(home, trust, model.name, "dataset", taking)
+        taken = log.find("dataset", taking)
         if taken is not None and taken.decision == "rejected":
             continue
         released = hold(installation, model, arrived.version, quarantined).released
         cause = validation_cause(model, batch, arrived.version, installation.policy, released, arrived.follows)
-        if taken is None or find(home, trust, model.name, "validated_dataset", cause) is None:
+        if taken is None or log.find("validated_dataset", cause) is None:
             found.append(Arrival(batch, digest_of({"dataset": taking, "validated_dataset": cause})))
     return found
 
@@ -96,16 +94,16 @@ def undecided_training_set(installation: Installation, model: GuardedModel) -> D
     Raises:
         SecureMLError: The batches make no training set, or evidence does not verify.
     """
-    home, trust = installation.home, installation.trust
+    log = EvidenceLog.of(installation, model.name)
     cause = training_set_cause(installation, model)
-    made = find(home, trust, model.name, "training_set", cause)
+    made = log.find("training_set", cause)
     if made is None:
         return cause
     decided = [made] if made.decision == "rejected" else []
     for stage in ("trained_model", "signed_model", "release"):
         decided += [
             evidence
-            for evidence in history(home, trust, model.name, stage)
+            for evidence in log.history(stage)
             if evidence.inputs["training_set"] == cause and (stage == "release" or evidence.decision == "rejected")
         ]
     return None if decided else cause

@@ -24,7 +24,7 @@ from typing import Literal
 
 from secure_ml.digests import digest_of
 from secure_ml.errors import PreconditionError, RejectedError
-from secure_ml.evidence import Evidence, history, record
+from secure_ml.evidence import Evidence, EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.quarantine.entries import (
     DECISION_STAGE,
@@ -97,9 +97,9 @@ def _decide(
     *,
     in_use: bool = False,
 ) -> Evidence:
-    home, trust = installation.home, installation.trust
+    log = EvidenceLog.of(installation, model.name)
     by, why = _line(by, "--by", 200), _line(why, "--why", 1000)
-    found = entries(home, trust, model.name)
+    found = entries(log)
     # 1. Signed evidence of the refusal.
     entry = find_entry(found, model.name, identity)
     if entry.decision is not None:
@@ -122,16 +122,13 @@ def _decide(
     if action == "release":
         if entry.kept == "batch":  # each contract that refused these bytes
             covered = [item for item in of_version(found, version) if _open_as(item, entry)]
-        inputs |= _require_releasable(installation, model, entry, covered)
+        inputs |= _require_releasable(installation, model, entry, found, covered)
     elif not in_use:
-        _require_unused(installation, model, entry)
+        _require_unused(log, model, entry)
     inputs |= {f"{REFUSAL}{item.refusal.cause[:16]}": item.refusal.document for item in covered}
     about = {name: value for name, value in inputs.items() if name not in ("by", "why")}
-    return record(
-        home,
+    return log.append(
         installation.signer(),
-        trust,
-        model=model.name,
         stage=DECISION_STAGE,
         cause=digest_of(about),
         reasons=["discarded"] if action == "discard" else [],
@@ -142,10 +139,9 @@ def _decide(
 
 
 def _require_releasable(
-    installation: Installation, model: GuardedModel, entry: Entry, covered: list[Entry]
+    installation: Installation, model: GuardedModel, entry: Entry, found: list[Entry], covered: list[Entry]
 ) -> dict[str, str]:
     """Return the inputs that name the change of contract."""
-    home, trust = installation.home, installation.trust
     refusal = entry.refusal
     where = f"quarantine {refusal.cause[:12]}"
     # 2. Refused by a contract, and not discarded.
@@ -154,9 +150,7 @@ def _require_releasable(
             f"{where}: {refusal.stage} put it there, and no contract; only what a contract refused can be released. "
             "Mend the file and put it into the inbox, or discard the entry"
         )
-    if any(
-        item.state == "discarded" for item in of_version(entries(home, trust, model.name), refusal.inputs["version"])
-    ):
+    if any(item.state == "discarded" for item in of_version(found, refusal.inputs["version"])):
         raise RejectedError(f"{where}: the same bytes were discarded before; a discard is final")
     if refusal.inputs["policy"] != installation.policy:
         raise RejectedError(
@@ -181,7 +175,7 @@ def _require_releasable(
         blocking = [finding.sentence for finding in sifted.report.findings if finding.tier == "block"]
         raise RejectedError(f"{where}: the present contract (digest {now[:12]}) refuses it too: {'; '.join(blocking)}")
     if entry.kept == "rows":
-        rows = rows_aside(home, refusal)
+        rows = rows_aside(installation.home, refusal)
         still = rows & frozenset(sifted.aside["row"].to_list())
         if still:
             raise RejectedError(
@@ -190,15 +184,14 @@ def _require_releasable(
     return {"refused_under": before, "released_under": now}
 
 
-def _require_unused(installation: Installation, model: GuardedModel, entry: Entry) -> None:
+def _require_unused(log: EvidenceLog, model: GuardedModel, entry: Entry) -> None:
     """Refuse to discard what is accepted or in use, and name where."""
-    home, trust = installation.home, installation.trust
-    validated = history(home, trust, model.name, "validated_dataset")
+    validated = log.history("validated_dataset")
     accepted = [item for item in validated if item.decision == "accepted" and speaks_against(entry, item)]
     documents = {item.document for item in accepted}
-    sets = [item for item in history(home, trust, model.name, "training_set") if documents & set(item.inputs.values())]
+    sets = [item for item in log.history("training_set") if documents & set(item.inputs.values())]
     causes = {item.cause for item in sets}
-    published = releases(home, trust, model.name)
+    published = releases(log.home, log.trust, model.name)
     batches = {(item.inputs["batch"], item.inputs["policy"]) for item in accepted}
     used = [f"batch {batch} is accepted (policy {policy})" for batch, policy in sorted(batches)]
     known = {item.inputs["version"] for item in validated}

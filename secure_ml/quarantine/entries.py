@@ -15,11 +15,10 @@ from typing import Literal
 
 from secure_ml.digests import sha256
 from secure_ml.errors import RejectedError
-from secure_ml.evidence import Evidence, history
+from secure_ml.evidence import Evidence, EvidenceLog
 from secure_ml.home import Home, read_file
 from secure_ml.installation import Installation
 from secure_ml.quarantine.folder import ROWS_FILE
-from secure_ml.signing.trust import Trust
 from secure_ml.spec import GuardedModel
 
 __all__ = [
@@ -107,14 +106,14 @@ class Hold:
     by: str
 
 
-def entries(home: Home, trust: Trust, model: str) -> list[Entry]:
+def entries(log: EvidenceLog) -> list[Entry]:
     """Return all that was ever refused, oldest first, from verified evidence.
 
     Raises:
         SecureMLError: A document does not verify; it is named.
     """
-    refusals = [item for stage in REFUSING_STAGES for item in history(home, trust, model, stage)]
-    return pair(refusals, history(home, trust, model, DECISION_STAGE))
+    refusals = [item for stage in REFUSING_STAGES for item in log.history(stage)]
+    return pair(refusals, log.history(DECISION_STAGE))
 
 
 def pair(evidence: Iterable[Evidence], decisions: Iterable[Evidence]) -> list[Entry]:
@@ -140,23 +139,23 @@ def pair(evidence: Iterable[Evidence], decisions: Iterable[Evidence]) -> list[En
     return [Entry(refusal, decided.get(refusal.document), since(refusal)) for refusal in refusals]
 
 
-def hold(installation: Installation, model: GuardedModel, version: str, found: Sequence[Entry] | None = None) -> Hold:
+def hold(installation: Installation, model: GuardedModel, version: str, found: Sequence[Entry]) -> Hold:
     """Say what quarantine holds of a version, under the policy of this installation.
 
     Args:
         installation: Home, trust root and policy.
         model: The model.
         version: Digest of the batch's bytes.
-        found: The model's entries, for who asks about many versions at once; read where left out.
+        found: All entries of the model, see `entries`.
 
     Raises:
         SecureMLError: A decision, a refusal or the rows kept aside do not verify; it is named.
     """
-    home, trust = installation.home, installation.trust
+    home = installation.home
     released: dict[str, str] = {}
     rows: set[int] = set()
     against, by, aside = "", "", ""
-    for entry in of_version(entries(home, trust, model.name) if found is None else found, version):
+    for entry in of_version(found, version):
         refusal, decision = entry.refusal, entry.decision
         own = refusal.inputs.get("policy") == installation.policy
         if not own and entry.state != "discarded":

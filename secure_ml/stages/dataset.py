@@ -14,7 +14,7 @@ from secure_ml.contracts.findings import Finding, Report, refusal, unreadable
 from secure_ml.datasets.version_manifest import Manifest, render_manifest
 from secure_ml.digests import Digest, digest_of, parse_digest, sha256
 from secure_ml.errors import MalformedError, RejectedError
-from secure_ml.evidence import Evidence, find, history, latest, read_subjects, record, require
+from secure_ml.evidence import Evidence, EvidenceLog, read_subjects, require
 from secure_ml.home import Home
 from secure_ml.installation import Installation
 from secure_ml.quarantine.entries import WITHDRAWAL_STAGE
@@ -80,34 +80,31 @@ def dataset(installation: Installation, model: GuardedModel, batch: str) -> Evid
             quarantined.
         UnavailableError: No such batch, or its source does not answer.
     """
-    home, trust = installation.home, installation.trust
-    arrived = fetch_batch(model, home, trust, batch)
-    seen = _remember_manifest(installation, model, arrived)
+    home, log = installation.home, EvidenceLog.of(installation, model.name)
+    arrived = fetch_batch(model, log, batch)
+    seen = _remember_manifest(installation, log, arrived)
     cause = dataset_cause(model, arrived)
     folder = dataset_folder(home, model.name, arrived.version)
-    known = find(home, trust, model.name, "dataset", cause)
-    if arrived.unproven and find(home, trust, model.name, "dataset", cause_of(model, arrived, None)) is not None:
+    known = log.find("dataset", cause)
+    if arrived.unproven and log.find("dataset", cause_of(model, arrived, None)) is not None:
         # The manifest may come back, so that what was accepted stands until a person discards it.
-        _withdraw(installation, model, arrived, refusal("signed_manifest", arrived.unproven, "provenance"), cause)
+        _withdraw(installation, log, arrived, refusal("signed_manifest", arrived.unproven, "provenance"), cause)
         raise RejectedError(f"{model.name}/dataset of batch {batch}: rejected: {arrived.unproven}")
     if known is None:
         rows, refused = _look(model, arrived)
         found = (*_sent_again(arrived), *(refused.findings if refused else ()))
         files: dict[str, bytes] = {}
         if refused:
-            _quarantine(home, model, arrived, cause, refused)
+            _quarantine(home, model.name, arrived, cause, refused)
         else:
             file = BATCH_FILES[kind_of(arrived.content, batch)]
             home.write_folder(folder, {file: arrived.content})
-            manifest = render_manifest(_manifest(installation, model, arrived, file, rows))
+            manifest = render_manifest(_manifest(log, arrived, file, rows))
             name = f"{_MANIFEST}-{sha256(manifest)[:16]}.json"
             home.write_file(folder / name, manifest)
             files = {file: arrived.content, name: manifest}
-        known = record(
-            home,
+        known = log.append(
             installation.signer(),
-            trust,
-            model=model.name,
             stage="dataset",
             cause=cause,
             reasons=[finding.sentence for finding in refused.findings] if refused else [],
@@ -131,11 +128,11 @@ def dataset(installation: Installation, model: GuardedModel, batch: str) -> Evid
     require(known)
     read_subjects(known, folder)
     if arrived.proof:
-        _take_back_withdrawal(installation, model, arrived)
+        _take_back_withdrawal(installation, log, arrived)
     return known
 
 
-def taken_in(installation: Installation, model: GuardedModel, batch: str) -> Evidence:
+def taken_in(log: EvidenceLog, model: GuardedModel, batch: str) -> Evidence:
     """Return the newest evidence of a batch: accepted, and from where a batch may still come from.
 
     Raises:
@@ -143,7 +140,7 @@ def taken_in(installation: Installation, model: GuardedModel, batch: str) -> Evi
             manifest was required.
         UnavailableError: The batch was not taken in yet.
     """
-    given = latest(installation.home, installation.trust, model.name, "dataset", batch=batch)
+    given = log.latest("dataset", batch=batch)
     require(given)
     origin = given.inputs.get("origin") or ("files" if batch in model.batches.files else "inbox")
     where = f"{model.name}/dataset of batch {batch}"
@@ -169,16 +166,16 @@ def _look(model: GuardedModel, arrived: Arrived) -> tuple[int, Report | None]:
         return 0, unreadable(str(error))
 
 
-def _manifest(installation: Installation, model: GuardedModel, arrived: Arrived, file: str, rows: int) -> Manifest:
+def _manifest(log: EvidenceLog, arrived: Arrived, file: str, rows: int) -> Manifest:
     """Say what this version is made of. Equal bytes of another batch have a manifest of their own beside it."""
     before = [
         evidence.inputs["version"]
-        for evidence in history(installation.home, installation.trust, model.name, "dataset")
+        for evidence in log.history("dataset")
         if evidence.inputs["batch"] == arrived.batch and evidence.decision == "accepted"
     ]
     parents = [parse_digest(version, arrived.batch) for version in before[-1:] if version != arrived.version]
     return Manifest(
-        model=model.name,
+        model=log.model,
         stage="dataset",
         batch=arrived.batch,
         files={file: arrived.version},
@@ -199,21 +196,18 @@ def _sent_again(arrived: Arrived) -> tuple[Finding, ...]:
     return (Finding(None, "sent_again", 0, 0, "warn", said, "provenance", "screen"),)
 
 
-def _remember_manifest(installation: Installation, model: GuardedModel, arrived: Arrived) -> Evidence | None:
+def _remember_manifest(installation: Installation, log: EvidenceLog, arrived: Arrived) -> Evidence | None:
     """Record that a source's manifest was seen, where it is the newest; return the evidence of it."""
-    manifest, home, trust = arrived.manifest, installation.home, installation.trust
+    manifest = arrived.manifest
     if manifest is None:
         return None
     cause = digest_of({"source": manifest.source, "manifest": manifest.digest})
-    known = find(home, trust, model.name, SEEN_STAGE, cause)
-    newest = newest_seen(home, trust, model.name, manifest.source)
+    known = log.find(SEEN_STAGE, cause)
+    newest = newest_seen(log, manifest.source)
     if known is not None or (newest is not None and manifest.issued < newest):
         return known
-    return record(
-        home,
+    return log.append(
         installation.signer(),
-        trust,
-        model=model.name,
         stage=SEEN_STAGE,
         cause=cause,
         subjects={},
@@ -222,39 +216,34 @@ def _remember_manifest(installation: Installation, model: GuardedModel, arrived:
     )
 
 
-def _last_withdrawal(installation: Installation, model: GuardedModel, arrived: Arrived) -> Evidence | None:
-    found = history(installation.home, installation.trust, model.name, WITHDRAWAL_STAGE)
-    of = (arrived.batch, arrived.version)
-    return next((item for item in reversed(found) if (item.inputs["batch"], item.inputs["version"]) == of), None)
+def _last_withdrawal(log: EvidenceLog, arrived: Arrived) -> Evidence | None:
+    version = (arrived.batch, arrived.version)
+    withdrawals = reversed(log.history(WITHDRAWAL_STAGE))
+    return next((item for item in withdrawals if (item.inputs["batch"], item.inputs["version"]) == version), None)
 
 
-def _withdraw(
-    installation: Installation, model: GuardedModel, arrived: Arrived, refused: Report, cause: Digest
-) -> None:
+def _withdraw(installation: Installation, log: EvidenceLog, arrived: Arrived, refused: Report, cause: Digest) -> None:
     """Quarantine bytes that were taken in before and are not proven any more; once, until they are proven again."""
-    last = _last_withdrawal(installation, model, arrived)
+    last = _last_withdrawal(log, arrived)
     if last is not None and last.decision == "rejected":
         return
     cause = digest_of({"withdrawn": cause, "after": last.document if last is not None else ""})
-    _quarantine(installation.home, model, arrived, cause, refused)
-    _record_withdrawal(installation, model, arrived, cause, refused)
+    _quarantine(log.home, log.model, arrived, cause, refused)
+    _record_withdrawal(installation, log, arrived, cause, refused)
 
 
-def _take_back_withdrawal(installation: Installation, model: GuardedModel, arrived: Arrived) -> None:
-    last = _last_withdrawal(installation, model, arrived)
+def _take_back_withdrawal(installation: Installation, log: EvidenceLog, arrived: Arrived) -> None:
+    last = _last_withdrawal(log, arrived)
     if last is not None and last.decision == "rejected":
-        _record_withdrawal(installation, model, arrived, digest_of({"proven_again": last.document}), None)
+        _record_withdrawal(installation, log, arrived, digest_of({"proven_again": last.document}), None)
 
 
 def _record_withdrawal(
-    installation: Installation, model: GuardedModel, arrived: Arrived, cause: Digest, refused: Report | None
+    installation: Installation, log: EvidenceLog, arrived: Arrived, cause: Digest, refused: Report | None
 ) -> None:
     findings = refused.findings if refused is not None else ()
-    record(
-        installation.home,
+    log.append(
         installation.signer(),
-        installation.trust,
-        model=model.name,
         stage=WITHDRAWAL_STAGE,
         cause=cause,
         reasons=[finding.sentence for finding in findings],
@@ -268,11 +257,11 @@ def _record_withdrawal(
     )
 
 
-def _quarantine(home: Home, model: GuardedModel, arrived: Arrived, cause: Digest, refused: Report) -> None:
+def _quarantine(home: Home, model: str, arrived: Arrived, cause: Digest, refused: Report) -> None:
     """Keep the reason and the first bytes: all that is refused of one model takes a bounded part of the disk."""
-    document = {"model": model.name, "stage": "dataset", "batch": arrived.batch, "dataset": arrived.version}
+    document = {"model": model, "stage": "dataset", "batch": arrived.batch, "dataset": arrived.version}
     files = render_quarantine(refused, document)
-    folder = home.quarantine / model.name / cause
+    folder = home.quarantine / model / cause
     kept = sum(path.lstat().st_size for path in folder.parent.glob(f"*/{BYTES_FILE}"))
     content = arrived.content[:MAX_KEPT_BYTES]
     if content and not folder.exists() and kept + len(content) <= _MAX_KEPT_IN_ALL:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from secure_ml.digests import Json, digest_of, sha256
 from secure_ml.errors import RejectedError
-from secure_ml.evidence import Evidence, find, history, latest, read_subjects, record, require
+from secure_ml.evidence import Evidence, EvidenceLog, read_subjects, require
 from secure_ml.installation import Installation
 from secure_ml.releases import current_release, read_released
 from secure_ml.spec import GuardedModel
@@ -33,14 +33,15 @@ def drift_report(installation: Installation, model: GuardedModel) -> Evidence:
         UnavailableError: Nothing is released or sealed.
     """
     home, trust = installation.home, installation.trust
-    latest(home, trust, model.name, "inference_log")
+    log = EvidenceLog.of(installation, model.name)
+    log.latest("inference_log")
     released = current_release(home, trust, model.name)
     files = read_released(home, trust, released)
     document = json.loads(files["model.json"])
     segments: dict[str, bytes] = {}
     documents: dict[str, str] = {}
     rows = 0
-    for evidence in reversed(history(home, trust, model.name, "inference_log")):
+    for evidence in reversed(log.history("inference_log")):
         require(evidence)
         by_release = evidence.facts["records_by_release"]
         count = by_release.get(str(released.number), 0) if isinstance(by_release, dict) else 0
@@ -55,7 +56,7 @@ def drift_report(installation: Installation, model: GuardedModel) -> Evidence:
     reference = next(
         (
             item
-            for item in history(home, trust, model.name, "training_set")
+            for item in log.history("training_set")
             if item.cause == document["training_set"] and item.decision == "accepted"
         ),
         None,
@@ -71,10 +72,10 @@ def drift_report(installation: Installation, model: GuardedModel) -> Evidence:
             "settings": [drift.alpha, drift.min_effect, drift.min_rows],
         }
     )
-    known = find(home, trust, model.name, "drift_report", cause)
+    known = log.find("drift_report", cause)
     if known is None:
         known = _report(
-            installation, model, cause, documents, segments, tables[TRAINING_FILE], document, released.number
+            installation, log, model, cause, documents, segments, tables[TRAINING_FILE], document, released.number
         )
     read_subjects(known, home.reports / model.name)
     return known
@@ -82,6 +83,7 @@ def drift_report(installation: Installation, model: GuardedModel) -> Evidence:
 
 def _report(
     installation: Installation,
+    log: EvidenceLog,
     model: GuardedModel,
     cause: str,
     documents: dict[str, str],
@@ -114,11 +116,8 @@ def _report(
         "drift": result.as_json(),
         "sentence": result.sentence,
     }
-    return record(
-        home,
+    return log.append(
         installation.signer(),
-        installation.trust,
-        model=model.name,
         stage="drift_report",
         cause=Digest(cause),
         reasons=[result.sentence] if result.alarm else [],

@@ -16,9 +16,8 @@ from secure_ml.datasets.sources import LocalFolder
 from secure_ml.datasets.sources.names import BATCH_NAME
 from secure_ml.digests import Digest, digest_of, sha256
 from secure_ml.errors import MalformedError, PreconditionError, RejectedError, UnavailableError
-from secure_ml.evidence import Evidence, history
+from secure_ml.evidence import Evidence, EvidenceLog
 from secure_ml.home import Home, read_file
-from secure_ml.signing.trust import Trust
 from secure_ml.spec import GuardedModel
 
 __all__ = [
@@ -101,17 +100,13 @@ def inbox_batches(model: GuardedModel, home: Home) -> list[str]:
     return [name for name in names if _source_of(model, name) is None and name != model.split.batch]
 
 
-def fetch_batch(
-    model: GuardedModel, home: Home, trust: Trust, batch: str, taken: Sequence[Evidence] | None = None
-) -> Arrived:
+def fetch_batch(model: GuardedModel, log: EvidenceLog, batch: str) -> Arrived:
     """Read a batch once, and hold it against the signed manifest where one is required.
 
     Args:
         model: The model.
-        home: Where its inbox and its evidence are.
-        trust: Whose signatures are believed.
-        batch: Its name.
-        taken: All evidence of the stage `dataset`, for who asks about many batches; read where left out.
+        log: Evidence of the model, in the home that has its inbox.
+        batch: Name of the batch.
 
     Raises:
         PreconditionError: Not a batch name.
@@ -120,7 +115,7 @@ def fetch_batch(
     """
     if not BATCH_NAME.fullmatch(batch):
         raise PreconditionError("batch name: expected at most 100 letters, digits, '_', '.' and '-'")
-    origin, place_of, fetch = _origin(model, home, batch)
+    origin, place_of, fetch = _origin(model, log.home, batch)
     content, unreadable, manifest, unproven = b"", None, None, None
     try:
         content = fetch()
@@ -129,28 +124,29 @@ def fetch_batch(
     place = place_of()
     version = digest_of({"unread": [unreadable]}) if unreadable else sha256(content)
     if unreadable is None and needs_manifest(model, origin):
-        source = _inbox(model, home) if origin == "inbox" else model.batches.sources[origin]
+        source = _inbox(model, log.home) if origin == "inbox" else model.batches.sources[origin]
         name = batch.removeprefix(f"{origin}.") if origin in model.batches.sources else batch
         try:
             # Each inbox is a source of its own: what one model may learn from is no proof for another.
             of = f"inbox.{model.name}" if origin == "inbox" else origin
-            manifest = open_manifest(source.fetch_manifest(), source=of, batch=batch, trust=trust)
-            seen = newest_seen(home, trust, model.name, of)
+            manifest = open_manifest(source.fetch_manifest(), source=of, batch=batch, trust=log.trust)
+            seen = newest_seen(log, of)
             verify_provenance(manifest, batch=batch, name=name, digest=version, newest=seen)
         except (RejectedError, MalformedError) as error:
             unproven = str(error)
     arrived = Arrived(batch, origin, place, content, version, unreadable, manifest, unproven)
-    of_batch = history(home, trust, model.name, "dataset") if taken is None else taken
-    return _after(model, arrived, [evidence for evidence in of_batch if evidence.inputs["batch"] == batch])
+    return _after(
+        model, arrived, [evidence for evidence in log.history("dataset") if evidence.inputs["batch"] == batch]
+    )
 
 
-def newest_seen(home: Home, trust: Trust, model: str, source: str) -> datetime | None:
+def newest_seen(log: EvidenceLog, source: str) -> datetime | None:
     """Return when the newest manifest of a source was issued that a run of this model saw, None where none was.
 
     Raises:
         SecureMLError: Evidence of it does not verify.
     """
-    seen = [item for item in history(home, trust, model, SEEN_STAGE) if item.inputs["source"] == source]
+    seen = [item for item in log.history(SEEN_STAGE) if item.inputs["source"] == source]
     return max((datetime.fromisoformat(item.inputs["issued"]) for item in seen), default=None)
 
 

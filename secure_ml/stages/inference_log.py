@@ -7,7 +7,7 @@ from pathlib import Path
 
 from secure_ml.digests import Digest, digest_of, sha256
 from secure_ml.errors import MalformedError, RejectedError, UnavailableError
-from secure_ml.evidence import Evidence, find, history, read_subjects, record, require
+from secure_ml.evidence import Evidence, EvidenceLog, read_subjects, require
 from secure_ml.inference_log.records import RECORD_SCHEMA_VERSION, Record
 from secure_ml.inference_log.segments import delete_sealed, read_unsealed, render_segment, unsealed_files
 from secure_ml.installation import Installation
@@ -35,7 +35,7 @@ def sealed_segments(installation: Installation, model: str) -> Iterator[bytes]:
         SecureMLError: Evidence or a segment does not verify; it is named.
     """
     home = installation.home
-    for evidence in history(home, installation.trust, model, "inference_log"):
+    for evidence in EvidenceLog.of(installation, model).history("inference_log"):
         require(evidence)
         yield from read_subjects(evidence, home.log / model / "segments").values()
 
@@ -60,10 +60,11 @@ def inference_log(installation: Installation, model: GuardedModel) -> Evidence:
 
 def _seal_all(installation: Installation, model: GuardedModel) -> Evidence:
     home, trust = installation.home, installation.trust
+    log = EvidenceLog.of(installation, model.name)
     current_release(home, trust, model.name)
     released = {(item.model, item.number, str(item.model_digest)) for item in releases(home, trust, model.name)}
     folder = segment_folder(installation, model)
-    sealed = history(home, trust, model.name, "inference_log")
+    sealed = log.history("inference_log")
     for evidence in sealed:
         require(evidence)
         read_subjects(evidence, folder)
@@ -71,7 +72,7 @@ def _seal_all(installation: Installation, model: GuardedModel) -> Evidence:
         after = max((int(item.inputs["last"]) for item in sealed if item.inputs["file"] == path.stem), default=0)
         delete_sealed(path, after)
         while records := read_unsealed(path, after, _SEGMENT_RECORDS):
-            evidence = _seal(installation, model, path, records, released)
+            evidence = _seal(installation, log, model, path, records, released)
             sealed.append(evidence)
             after = int(evidence.inputs["last"])
             delete_sealed(path, after)
@@ -84,12 +85,13 @@ def _seal_all(installation: Installation, model: GuardedModel) -> Evidence:
 
 def _seal(
     installation: Installation,
+    log: EvidenceLog,
     model: GuardedModel,
     path: Path,
     records: list[Record],
     released: set[tuple[str, int, str]],
 ) -> Evidence:
-    home, trust = installation.home, installation.trust
+    home = installation.home
     unknown = sum((item.model, item.release, item.model_digest) not in released for item in records)
     if unknown:
         raise RejectedError(
@@ -105,18 +107,15 @@ def _seal(
     inputs = {"file": path.stem, "first": str(records[0].seq), "last": str(records[-1].seq)}
     cause = digest_of({"model": model.name, **inputs})
     name = f"{cause}.parquet"
-    known = find(home, trust, model.name, "inference_log", cause)
+    known = log.find("inference_log", cause)
     if known is not None:
         return known
     home.write_file(segment_folder(installation, model) / name, content)
     versions: dict[str, int] = {}
     for item in records:
         versions[str(item.release)] = versions.get(str(item.release), 0) + 1
-    return record(
-        home,
+    return log.append(
         installation.signer(),
-        trust,
-        model=model.name,
         stage="inference_log",
         cause=Digest(cause),
         subjects={name: sha256(content)},

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from secure_ml.digests import Digest, digest_of
 from secure_ml.errors import RejectedError, UnavailableError
-from secure_ml.evidence import Evidence, find, history, latest, read_subjects, record, require, require_policy, trace
+from secure_ml.evidence import Evidence, EvidenceLog, read_subjects, require, require_tier_rules
 from secure_ml.installation import Installation
 from secure_ml.releases import (
     SIGNATURE,
@@ -44,13 +44,14 @@ def release(installation: Installation, model: GuardedModel) -> tuple[Evidence, 
         UnavailableError: The present code has no signed model.
     """
     home, trust = installation.home, installation.trust
+    log = EvidenceLog.of(installation, model.name)
     require_production(installation.policy, f"{model.name}/release")
-    candidate = latest(home, trust, model.name, "signed_model", policy=installation.policy, code=model.code)
+    candidate = log.latest("signed_model", tier_rules=installation.policy, code=model.code)
     require(candidate)
-    steps = trace(home, trust, candidate)
+    steps = log.chain(candidate)
     for step in steps:
         if step.stage not in ("dataset", SEEN_STAGE):  # what arrived; nothing was decided about it under any policy
-            require_policy(step, installation.policy)
+            require_tier_rules(step, installation.policy)
         _read_step(installation, model, step)
     files = read_subjects(candidate, home.models / model.name / candidate.inputs["model"])
     verify_model({name: files[name] for name in files if name != SIGNATURE}, files[SIGNATURE], trust)
@@ -59,7 +60,7 @@ def release(installation: Installation, model: GuardedModel) -> tuple[Evidence, 
     if champion is None:
         require_anew(trust, model.name, steps)
     if champion is not None and champion.model_digest == candidate.inputs["model"]:
-        allowed = find(home, trust, model.name, "release", Digest(champion.inputs["cause"]))
+        allowed = log.find("release", Digest(champion.inputs["cause"]))
         if allowed is None:
             raise RejectedError(
                 f"releases/{model.name}/{champion.path.name}: the evidence that allowed it is gone; restore it"
@@ -68,9 +69,9 @@ def release(installation: Installation, model: GuardedModel) -> tuple[Evidence, 
         _set_champion(installation, model, champion)
         return allowed, champion
     cause = digest_of({"candidate": candidate.inputs["model"], "champion": champion.document if champion else None})
-    decision = find(home, trust, model.name, "release", cause)
+    decision = log.find("release", cause)
     if decision is None:
-        decision = _decide(installation, model, candidate, files, champion, cause)
+        decision = _decide(installation, log, model, candidate, files, champion, cause)
     if decision.decision == "rejected":
         if champion is None:
             require(decision)
@@ -95,6 +96,7 @@ def release(installation: Installation, model: GuardedModel) -> tuple[Evidence, 
 
 def _decide(
     installation: Installation,
+    log: EvidenceLog,
     model: GuardedModel,
     candidate: Evidence,
     files: dict[str, bytes],
@@ -105,11 +107,9 @@ def _decide(
     from secure_ml.training.evaluation import promote
 
     home, trust = installation.home, installation.trust
-    (given,) = (
-        item
-        for item in history(home, trust, model.name, "training_set")
-        if item.cause == candidate.inputs["training_set"]
-    )
+    given = log.find("training_set", Digest(candidate.inputs["training_set"]))
+    if given is None:
+        raise RejectedError(f"{model.name}/release: evidence of the candidate's training set is missing; restore it")
     tables = read_subjects(given, dataset_folder(home, model.name, given.cause))
     x, y = arrays(model, tables[HOLDOUT_FILE])
     scores = _scores(files["model.onnx"], x)
@@ -125,11 +125,8 @@ def _decide(
         )
         reasons = () if promoted else (tuple(why) or ("the promotion rule said no",))
         inputs["champion"] = champion.document
-    return record(
-        home,
+    return log.append(
         installation.signer(),
-        trust,
-        model=model.name,
         stage="release",
         cause=cause,
         reasons=reasons,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from secure_ml.digests import digest_of, sha256
 from secure_ml.errors import RejectedError, SecureMLError
-from secure_ml.evidence import Evidence, find, latest, read_subjects, record, require
+from secure_ml.evidence import Evidence, EvidenceLog, read_subjects, require
 from secure_ml.home import read_file
 from secure_ml.installation import Installation
 from secure_ml.releases import SIGNATURE
@@ -22,15 +22,15 @@ def signed_model(installation: Installation, model: GuardedModel) -> Evidence:
         RejectedError: It failed the quality gate or the scan, or its evidence, bytes or signature do not verify.
         UnavailableError: The present code has no trained model; MLflow's store does not answer.
     """
-    home, trust = installation.home, installation.trust
+    home, log = installation.home, EvidenceLog.of(installation, model.name)
     require_production(installation.policy, f"{model.name}/signed_model")
-    given = latest(home, trust, model.name, "trained_model", policy=installation.policy, code=model.code)
+    given = log.latest("trained_model", tier_rules=installation.policy, code=model.code)
     require(given)
     digest = given.inputs["model"]
     folder = home.models / model.name / digest
     files = read_subjects(given, folder)
     cause = digest_of({"model": digest, "code": model.code})
-    known = find(home, trust, model.name, "signed_model", cause)
+    known = log.find("signed_model", cause)
     if known is None:
         from secure_ml.lineage.mlflow_registry import log_model
 
@@ -51,11 +51,8 @@ def signed_model(installation: Installation, model: GuardedModel) -> Evidence:
                 else {},
             )
             facts |= {"mlflow": {"experiment": logged.experiment_id, "run": logged.run_id, "version": logged.version}}
-        known = record(
-            home,
+        known = log.append(
             installation.signer(),
-            trust,
-            model=model.name,
             stage="signed_model",
             cause=cause,
             reasons=reasons,
@@ -73,7 +70,7 @@ def signed_model(installation: Installation, model: GuardedModel) -> Evidence:
         raise RejectedError(f"{model.name}/signed_model: rests on other evidence of its model than is there now")
     require(known)
     signed = read_subjects(known, folder)
-    verify_model({name: signed[name] for name in files}, signed[SIGNATURE], trust)
+    verify_model({name: signed[name] for name in files}, signed[SIGNATURE], installation.trust)
     return known
 
 

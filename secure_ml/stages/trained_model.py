@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from secure_ml.contracts.request_rules import request_rules
 from secure_ml.digests import Digest, digest_of, sha256
 from secure_ml.errors import RejectedError
-from secure_ml.evidence import Evidence, find, latest, read_subjects, record, require
+from secure_ml.evidence import Evidence, EvidenceLog, read_subjects, require
 from secure_ml.installation import Installation
 from secure_ml.releases import model_digest
 from secure_ml.spec import GuardedModel
@@ -34,8 +34,8 @@ def trained_model(installation: Installation, model: GuardedModel) -> Evidence:
     from secure_ml.training.artifacts import render_model
     from secure_ml.training.evaluation import fit, judge, render_roc
 
-    home, trust = installation.home, installation.trust
-    given = latest(home, trust, model.name, "training_set", policy=installation.policy, contract=model.contract_digest)
+    home, log = installation.home, EvidenceLog.of(installation, model.name)
+    given = log.latest("training_set", tier_rules=installation.policy, contract=model.contract_digest)
     require(given)
     tables = read_subjects(given, dataset_folder(home, model.name, given.cause))
     cause = digest_of(
@@ -46,7 +46,7 @@ def trained_model(installation: Installation, model: GuardedModel) -> Evidence:
             "policy": installation.policy,
         }
     )
-    known = find(home, trust, model.name, "trained_model", cause)
+    known = log.find("trained_model", cause)
     if known is None:
         x, y = arrays(model, tables[TRAINING_FILE])
         holdout_x, holdout_y = arrays(model, tables[HOLDOUT_FILE])
@@ -58,11 +58,8 @@ def trained_model(installation: Installation, model: GuardedModel) -> Evidence:
             home.write_folder(home.models / model.name / digest, files)
         plot = render_roc(fitted)
         home.write_file(home.reports / model.name / f"roc-{sha256(plot)}.svg", plot)
-        known = record(
-            home,
+        known = log.append(
             installation.signer(),
-            trust,
-            model=model.name,
             stage="trained_model",
             cause=cause,
             reasons=reasons,

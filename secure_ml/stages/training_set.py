@@ -11,7 +11,7 @@ from secure_ml.contracts.engine.declared_profiles import profile_frame
 from secure_ml.contracts.findings import Finding
 from secure_ml.digests import Digest, Json, canonical_json, digest_of, sha256
 from secure_ml.errors import RejectedError
-from secure_ml.evidence import Evidence, find, history, read_subjects, record, require, require_policy
+from secure_ml.evidence import Evidence, EvidenceLog, read_subjects, require, require_tier_rules
 from secure_ml.installation import Installation
 from secure_ml.profiles.document import render
 from secure_ml.quarantine.entries import entries, overruled_by
@@ -36,10 +36,12 @@ def training_set(installation: Installation, model: GuardedModel) -> Evidence:
         RejectedError: No batch is accepted under this policy, the batch that gives the holdout is not among them, one
             was validated under another version of the model's definition, or evidence or bytes do not verify.
     """
-    home, trust = installation.home, installation.trust
-    accepted, refused, tables, cause = _accepted(installation, model)
+    home, log = installation.home, EvidenceLog.of(installation, model.name)
+    accepted, refused = _accepted(installation, log, model)
+    tables = _tables(log, accepted)
+    cause = _cause(installation, model, accepted)
     folder = dataset_folder(home, model.name, cause)
-    known = find(home, trust, model.name, "training_set", cause)
+    known = log.find("training_set", cause)
     if known is None:
         batches = _rows(model, tables)
         frames = _split(model, batches)
@@ -48,7 +50,7 @@ def training_set(installation: Installation, model: GuardedModel) -> Evidence:
         files[PROFILE_FILE] = render(profile_frame(frames[TRAINING_FILE], model.schema, found=found))
         files[_MANIFEST_FILE] = canonical_json(
             {
-                "batches": {batch: accepted[batch].inputs["version"] for batch in tables},
+                "batches": {batch: accepted[batch].inputs["version"] for batch in batches},
                 "split": _split_document(model),
                 "files": {name: sha256(content) for name, content in files.items()},
             }
@@ -56,11 +58,8 @@ def training_set(installation: Installation, model: GuardedModel) -> Evidence:
         home.write_folder(folder, files)
         positives = model.positive(frames[TRAINING_FILE][model.label])
         share = float(positives.mean() or 0.0) if positives.len() else 0.0  # type: ignore[arg-type]
-        known = record(
-            home,
+        known = log.append(
             installation.signer(),
-            trust,
-            model=model.name,
             stage="training_set",
             cause=cause,
             reasons=[] if 0.0 < share < 1.0 else ["training rows of both classes are needed, found one class"],
@@ -68,10 +67,10 @@ def training_set(installation: Installation, model: GuardedModel) -> Evidence:
             inputs={
                 "policy": installation.policy,
                 "contract": model.contract_digest,
-                **{f"evidence:validated_dataset:{batch}": accepted[batch].document for batch in tables},
+                **{f"evidence:validated_dataset:{batch}": accepted[batch].document for batch in batches},
             },
             facts={
-                "batches": {batch: accepted[batch].facts["rows"] for batch in tables},
+                "batches": {batch: accepted[batch].facts["rows"] for batch in batches},
                 "left_out": {batch: list(item.reasons) for batch, item in refused.items() if batch not in accepted},
                 "rows": {name: frame.height for name, frame in frames.items()},
                 "positive_fraction": share,
@@ -85,31 +84,49 @@ def training_set(installation: Installation, model: GuardedModel) -> Evidence:
 
 
 def training_set_cause(installation: Installation, model: GuardedModel) -> Digest:
-    """Return the cause of the training set that the accepted batches make now.
+    """Return the cause of the training set of the batches that are accepted now. Reads evidence, and no table.
 
     Raises:
-        RejectedError: They make none, see `training_set`.
+        RejectedError: If they make no training set, see `training_set`.
     """
-    return _accepted(installation, model)[3]
+    return _cause(installation, model, _accepted(installation, EvidenceLog.of(installation, model.name), model)[0])
+
+
+def _cause(installation: Installation, model: GuardedModel, accepted: dict[str, Evidence]) -> Digest:
+    return digest_of(
+        {
+            "tables": {batch: accepted[batch].subjects[TABLE_FILE] for batch in sorted(accepted)},
+            "split": _split_document(model),
+            "contract": model.contract_digest,
+            "policy": installation.policy,
+        }
+    )
+
+
+def _tables(log: EvidenceLog, accepted: dict[str, Evidence]) -> dict[str, bytes]:
+    """Read the table of each accepted batch, and verify every file that its evidence is about."""
+    return {
+        batch: read_subjects(accepted[batch], dataset_folder(log.home, log.model, accepted[batch].cause))[TABLE_FILE]
+        for batch in sorted(accepted)
+    }
 
 
 def _accepted(
-    installation: Installation, model: GuardedModel
-) -> tuple[dict[str, Evidence], dict[str, Evidence], dict[str, bytes], Digest]:
-    """Return the newest accepted and refused evidence of each batch, the accepted tables, and the cause they make.
+    installation: Installation, log: EvidenceLog, model: GuardedModel
+) -> tuple[dict[str, Evidence], dict[str, Evidence]]:
+    """Return the newest accepted and refused evidence of each batch.
 
     Only what was decided under the present contract counts; a batch that it did not decide on yet stops the stage. What
     was discarded since counts as refused.
     """
-    home, trust = installation.home, installation.trust
     accepted: dict[str, Evidence] = {}
     refused: dict[str, Evidence] = {}
-    found = history(home, trust, model.name, "validated_dataset")
+    found = log.history("validated_dataset")
     own = [evidence for evidence in found if evidence.inputs.get("policy") == installation.policy]
     if found and not own:
-        require_policy(found[-1], installation.policy)
+        require_tier_rules(found[-1], installation.policy)
     stale: set[str] = set()
-    quarantined = entries(home, trust, model.name)
+    quarantined = entries(log)
     for evidence in own:
         if evidence.inputs["contract"] != model.contract_digest:
             stale |= {evidence.inputs["batch"]} if evidence.decision == "accepted" else set()
@@ -132,19 +149,7 @@ def _accepted(
         raise RejectedError(
             f"{model.name}/training_set: batch {model.split.batch}, which gives the holdout, is not accepted{why}"
         )
-    tables = {
-        batch: read_subjects(accepted[batch], dataset_folder(home, model.name, accepted[batch].cause))[TABLE_FILE]
-        for batch in sorted(accepted)
-    }
-    cause = digest_of(
-        {
-            "tables": {batch: sha256(tables[batch]) for batch in tables},
-            "split": _split_document(model),
-            "contract": model.contract_digest,
-            "policy": installation.policy,
-        }
-    )
-    return accepted, refused, tables, cause
+    return accepted, refused
 
 
 def _found_personal(accepted: Iterable[Evidence]) -> set[str]:

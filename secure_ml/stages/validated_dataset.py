@@ -16,7 +16,7 @@ from secure_ml.contracts.validate import check
 from secure_ml.datasets.version_manifest import Manifest, render_manifest
 from secure_ml.digests import Digest, Json, digest_of, parse_digest, sha256
 from secure_ml.errors import MalformedError, RejectedError
-from secure_ml.evidence import Evidence, find, history, read_exactly, read_subjects, record, require
+from secure_ml.evidence import Evidence, EvidenceLog, read_exactly, read_subjects, require
 from secure_ml.installation import Installation
 from secure_ml.profiles.document import Profile, render
 from secure_ml.profiles.document import parse as parse_profile
@@ -70,8 +70,8 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
             not verify.
         UnavailableError: The batch was not taken in yet.
     """
-    home, trust = installation.home, installation.trust
-    given, content = _given(installation, model, batch)
+    home, log = installation.home, EvidenceLog.of(installation, model.name)
+    given, content = _given(log, model, batch)
     version = given.inputs["version"]
     inputs = {
         "batch": batch,
@@ -80,12 +80,12 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
         "policy": installation.policy,
         "evidence:dataset": given.document,
     }
-    quarantined = entries(home, trust, model.name)
+    quarantined = entries(log)
     held = hold(installation, model, version, quarantined)
     cause = validation_cause(model, batch, version, installation.policy, held.released, given.inputs.get("follows", ""))
-    known = find(home, trust, model.name, "validated_dataset", cause)
+    known = log.find("validated_dataset", cause)
     if known is None:
-        before = _previous(installation, model, given, quarantined)
+        before = _previous(installation, log, model, given, quarantined)
         if before is not None:
             inputs["previous"] = before.document
         profile = _profile_of(installation, before)
@@ -120,11 +120,8 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
                 files[TABLE_FILE] = buffer.getvalue()
                 files[MANIFEST_FILE] = render_manifest(_manifest(model, given, frame.height, files))
             home.write_folder(dataset_folder(home, model.name, cause), files)
-        known = record(
-            home,
+        known = log.append(
             installation.signer(),
-            trust,
-            model=model.name,
             stage="validated_dataset",
             cause=cause,
             reasons=reasons,
@@ -160,8 +157,9 @@ def examine(installation: Installation, model: GuardedModel, batch: str) -> tupl
         RejectedError: The dataset's evidence or bytes do not verify.
         UnavailableError: The batch was not taken in yet.
     """
-    given, content = _given(installation, model, batch)
-    before = _previous(installation, model, given, entries(installation.home, installation.trust, model.name))
+    log = EvidenceLog.of(installation, model.name)
+    given, content = _given(log, model, batch)
+    before = _previous(installation, log, model, given, entries(log))
     profile = _profile_of(installation, before)
     return given.inputs["version"], judge(model, installation.policy, content, batch, previous=profile)
 
@@ -195,14 +193,18 @@ def judge(
     return Sifted(report, report if report.accepted and report.frame is not None else None, report.failing_rows)
 
 
-def _given(installation: Installation, model: GuardedModel, batch: str) -> tuple[Evidence, bytes]:
-    given = taken_in(installation, model, batch)
-    folder = dataset_folder(installation.home, model.name, given.inputs["version"])
+def _given(log: EvidenceLog, model: GuardedModel, batch: str) -> tuple[Evidence, bytes]:
+    given = taken_in(log, model, batch)
+    folder = dataset_folder(log.home, model.name, given.inputs["version"])
     return given, read_batch(given, folder)
 
 
 def _previous(
-    installation: Installation, model: GuardedModel, given: Evidence, quarantined: Sequence[Entry]
+    installation: Installation,
+    log: EvidenceLog,
+    model: GuardedModel,
+    given: Evidence,
+    quarantined: Sequence[Entry],
 ) -> Evidence | None:
     """Return the evidence of the batch before this one, None where there is none or the contract asks for none.
 
@@ -211,14 +213,13 @@ def _previous(
     """
     if not needs_previous(model.schema):
         return None
-    home, trust = installation.home, installation.trust
     arrived: dict[str, str] = {}
-    for taken in history(home, trust, model.name, "dataset"):
+    for taken in log.history("dataset"):
         if taken.made_at < given.made_at:
             arrived.setdefault(taken.inputs["version"], taken.made_at)
     earlier = [
         evidence
-        for evidence in history(home, trust, model.name, "validated_dataset")
+        for evidence in log.history("validated_dataset")
         if evidence.decision == "accepted"
         and evidence.inputs["policy"] == installation.policy
         and evidence.inputs["batch"] != given.inputs["batch"]

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from secure_ml.digests import Digest, Json, sha256
 from secure_ml.errors import MalformedError, RejectedError, SecureMLError
-from secure_ml.evidence import Evidence, find
+from secure_ml.evidence import Evidence, EvidenceLog
 from secure_ml.home import Home, read_file
 from secure_ml.profiles.document import Profile, parse
 from secure_ml.quarantine.entries import DECISION_STAGE, HELD, ROWS_ASIDE, WITHDRAWAL_STAGE, Entry, pair
@@ -285,7 +285,7 @@ def _load_stage(
     verified: list[Evidence] = []
     for path in sorted((home.home.evidence / model / stage).glob("*")):
         try:
-            evidence = find(home.home, trust, model, stage, Digest(path.name.removesuffix(".json")))
+            evidence = EvidenceLog(home.home, trust, model).find(stage, Digest(path.name.removesuffix(".json")))
             if evidence is None:
                 raise MalformedError(
                     f"evidence/{model}/{stage}/{path.name}: not evidence, expected a file named DIGEST.json; remove it"

@@ -13,7 +13,7 @@ import pytest
 
 from secure_ml.cli import main
 from secure_ml.errors import MalformedError, RejectedError
-from secure_ml.evidence import history
+from secure_ml.evidence import EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.stages.dataset import dataset
@@ -124,7 +124,7 @@ def test_a_bad_batch_is_refused_with_one_clear_sentence(case: str, installation:
         assert cell not in said
     assert len(said) < 500
 
-    accepted = history(installation.home, installation.trust, model.name, "validated_dataset")
+    accepted = EvidenceLog.of(installation, model.name).history("validated_dataset")
     assert [item.document for item in accepted if item.decision == "accepted"] == [before.document]
     training_set(installation, model)
     (entry,) = (installation.home.quarantine / model.name).iterdir()

@@ -12,7 +12,7 @@ from secure_ml.cli import main
 from secure_ml.datasets.source_manifest import sign_manifest
 from secure_ml.digests import digest_of, sha256
 from secure_ml.errors import MalformedError, RejectedError
-from secure_ml.evidence import Evidence, EvidenceRejectedError, history, record, trace
+from secure_ml.evidence import Evidence, EvidenceLog, EvidenceRejectedError
 from secure_ml.installation import Installation
 from secure_ml.operations.quarantine_decisions import discard
 from secure_ml.orchestration.presentation import metadata_of
@@ -141,7 +141,7 @@ def test_names_that_the_engine_cannot_tell_apart_or_are_too_many_are_quarantined
     (inbox / "first.csv").write_text(header + "\n" + ",".join(["1"] * width) + "\n")
     with pytest.raises(RejectedError, match=said):
         dataset(installation, model, "first")
-    (entry,) = entries(installation.home, installation.trust, model.name)
+    (entry,) = entries(EvidenceLog.of(installation, model.name))
     assert entry.refusal.stage == "dataset"
 
 
@@ -149,11 +149,8 @@ def test_evidence_that_nobody_could_read_again_is_not_written(installation: Inst
     """Each gate reads all documents of a stage, so one that is too large would stop the model for ever."""
 
     def note(size: int) -> Evidence:
-        return record(
-            installation.home,
+        return EvidenceLog.of(installation, model.name).append(
             installation.signer(),
-            installation.trust,
-            model=model.name,
             stage="dataset",
             cause=digest_of({"size": size}),
             subjects={},
@@ -164,7 +161,7 @@ def test_evidence_that_nobody_could_read_again_is_not_written(installation: Inst
     note(11 << 20)
     with pytest.raises(MalformedError, match="bytes, at most 16777216 are kept"):
         note(13 << 20)
-    assert len(history(installation.home, installation.trust, model.name, "dataset")) == 1
+    assert len(EvidenceLog.of(installation, model.name).history("dataset")) == 1
 
 
 def test_the_manifest_of_one_models_inbox_proves_nothing_in_that_of_another(
@@ -217,7 +214,7 @@ def test_a_later_batch_of_the_same_name_hides_no_refusal_in_the_index(
     assert "Earlier rejections without a decision (1)" in text
     assert "x: 1 of 2 rows above 10" in text
     assert "Nothing is blocked" not in text
-    (entry,) = entries(installation.home, installation.trust, model.name)
+    (entry,) = entries(EvidenceLog.of(installation, model.name))
     discard(installation, model, entry.refusal.cause, by="ada", why="a test export")
     write_own_docs(installation)
     text = Page(index.read_bytes()).text
@@ -244,7 +241,7 @@ def test_a_validation_rests_on_the_evidence_of_the_dataset_that_is_there(
     again = dataset(installation, model, "first")
     assert again.subjects == taken.subjects
     with pytest.raises(RejectedError, match="no longer there"):
-        trace(installation.home, installation.trust, accepted)
+        EvidenceLog.of(installation, accepted.model).chain(accepted)
     with pytest.raises(RejectedError, match="rests on other evidence of the dataset than is there now"):
         validated_dataset(installation, model, "first")
 
@@ -316,6 +313,6 @@ def test_evidence_of_one_model_is_none_of_another(installation: Installation, mo
     other = installation.home.evidence / "other" / "dataset"
     other.mkdir(parents=True)
     (other / path.name).write_bytes(path.read_bytes())
-    assert len(history(installation.home, installation.trust, model.name, "dataset")) == 1
+    assert len(EvidenceLog.of(installation, model.name).history("dataset")) == 1
     with pytest.raises(RejectedError, match="it is evidence of something else"):
-        history(installation.home, installation.trust, "other", "dataset")
+        EvidenceLog.of(installation, "other").history("dataset")

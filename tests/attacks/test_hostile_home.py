@@ -19,7 +19,7 @@ import pytest
 
 from secure_ml.digests import sha256
 from secure_ml.errors import MalformedError, RejectedError, SecureMLError, UnavailableError
-from secure_ml.evidence import history
+from secure_ml.evidence import EvidenceLog
 from secure_ml.home import Home
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
@@ -119,7 +119,7 @@ def test_the_holdout_cannot_be_replaced_through_the_inbox(place: Installation) -
 def test_no_stage_alone_goes_on_from_evidence_of_an_older_contract_or_code(stage: str, place: Installation) -> None:
     edited = with_other_code()
     run = {"trained_model": trained_model, "signed_model": signed_model, "release": release}[stage]
-    with pytest.raises(UnavailableError, match="there is no evidence"):
+    with pytest.raises(UnavailableError, match="no evidence"):
         run(place, edited)
     run(place, model)
 
@@ -223,7 +223,7 @@ def test_the_report_server_serves_no_key_through_a_link_and_nothing_unsigned(rea
     (folder / "key").symlink_to(key)
     (place.home.reports / "all").symlink_to(key.parent)
     (folder / "forged.html").write_text("<script>")
-    (name,) = history(place.home, place.trust, model.name, "drift_report")[-1].subjects
+    (name,) = EvidenceLog.of(place, model.name).history("drift_report")[-1].subjects
     with reports(ready) as address:
         code, page = get(f"{address}/{model.name}/{name}")
         assert code == 200
@@ -298,7 +298,7 @@ def test_a_key_that_may_not_sign_releases_releases_nothing(tmp_path: Path) -> No
         stage(narrowed, model)
     with pytest.raises(RejectedError, match="may not sign release"):
         release(narrowed, model)
-    assert history(narrowed.home, narrowed.trust, model.name, "release") == [], "the refusal left a document behind"
+    assert EvidenceLog.of(narrowed, model.name).history("release") == [], "the refusal left a document behind"
     release(place, model)
     with pytest.raises(RejectedError, match="may not sign release"):
         current_release(narrowed.home, narrowed.trust, model.name)
@@ -313,7 +313,7 @@ def test_a_policy_for_a_stage_that_there_is_not_is_refused(place: Installation, 
 def test_a_plot_that_was_replaced_is_not_shown(place: Installation) -> None:
     from secure_ml.orchestration.presentation import plot_of
 
-    evidence = history(place.home, place.trust, model.name, "drift_report")[-1]
+    evidence = EvidenceLog.of(place, model.name).history("drift_report")[-1]
     path = place.home.reports / model.name / str(evidence.facts["plot"])
     good = path.read_bytes()
     assert "plot" in plot_of(place.home, evidence)

@@ -18,7 +18,7 @@ import polars as pl
 import pytest
 
 from secure_ml.errors import MalformedError, RejectedError, SecureMLError, UnavailableError
-from secure_ml.evidence import history, read_subjects
+from secure_ml.evidence import EvidenceLog, read_subjects
 from secure_ml.inference_log.records import Ids, Record, now
 from secure_ml.inference_log.segments import (
     logged_requests,
@@ -178,7 +178,7 @@ def test_a_segment_without_the_columns_of_a_record_is_malformed() -> None:
 
 
 def test_two_who_seal_at_once_seal_no_record_twice(place: Installation) -> None:
-    before = len(history(place.home, place.trust, model.name, "inference_log"))
+    before = len(EvidenceLog.of(place, model.name).history("inference_log"))
     path = place.home.log / model.name / f"{Ids().make()}.sqlite"
     writer = LogWriter(path)
     stop = threading.Event()
@@ -202,7 +202,7 @@ def test_two_who_seal_at_once_seal_no_record_twice(place: Installation) -> None:
     writer.close()
     inference_log(place, model)
     assert failed == []
-    found = history(place.home, place.trust, model.name, "inference_log")
+    found = EvidenceLog.of(place, model.name).history("inference_log")
     assert len(found) > before
     sealed = [
         id_

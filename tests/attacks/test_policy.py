@@ -9,7 +9,7 @@ import pytest
 
 from assets.summary import BatchOutcome, Stop, Summary, print_experiment
 from secure_ml.errors import RejectedError, UnavailableError
-from secure_ml.evidence import find, history, latest, record
+from secure_ml.evidence import EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.operations.integrity_check import check_stage
@@ -58,14 +58,14 @@ def in_experiment(environment: dict[str, str]) -> Installation:
 
 def test_experiment_trains_on_a_broken_batch_and_warns(home_after: dict[str, str]) -> None:
     place = in_experiment(home_after)
-    validated = latest(place.home, place.trust, model.name, "validated_dataset")
+    validated = EvidenceLog.of(place, model.name).latest("validated_dataset")
     assert validated.decision == "accepted"
     assert validated.inputs["policy"] == "experiment"
     findings = validated.facts["findings"]
     assert isinstance(findings, list)
     said = [(item["tier"], item["sentence"]) for item in findings if isinstance(item, dict)]
     assert ("warn", f"{BROKEN_RULE} (blocks in production)") in said
-    assert latest(place.home, place.trust, model.name, "trained_model").decision == "accepted"
+    assert EvidenceLog.of(place, model.name).latest("trained_model").decision == "accepted"
     assert check_stage(place, model, "validated_dataset") == (1, [])
 
 
@@ -96,9 +96,9 @@ def test_production_validates_afresh_and_refuses(home_after: dict[str, str], mon
     assert BROKEN_RULE in launch(VALIDATED_DATASET, home_after, monkeypatch)
     assert BROKEN_RULE in launch(TRAINING_SET, home_after, monkeypatch)
     place = Installation.from_environment(home_after)
-    newest = latest(place.home, place.trust, model.name, "validated_dataset", policy="production")
+    newest = EvidenceLog.of(place, model.name).latest("validated_dataset", tier_rules="production")
     assert (newest.decision, newest.reasons) == ("rejected", (BROKEN_RULE,))
-    kept = latest(place.home, place.trust, model.name, "validated_dataset", policy="experiment")
+    kept = EvidenceLog.of(place, model.name).latest("validated_dataset", tier_rules="experiment")
     assert kept.decision == "accepted"
 
 
@@ -109,14 +109,14 @@ def test_each_stage_alone_in_production_refuses_what_only_experiment_let_pass(
     monkeypatch.delenv("SECURE_ML_POLICY", raising=False)
     assert launch(stage, {**home_after, "SECURE_ML_POLICY": "experiment"}, monkeypatch) == ""
     said = launch(stage, {**home_after, "SECURE_ML_POLICY": "production"}, monkeypatch)
-    assert "was decided under policy experiment, expected production" in said
+    assert "decided under another policy, expected production, found experiment" in said
 
 
 @pytest.mark.parametrize(
     ("stage", "expected"),
     [
-        (SIGNED_MODEL, "trained_model: was decided under policy experiment, expected production"),
-        (RELEASE, "signed_model: there is no evidence"),
+        (SIGNED_MODEL, "trained_model: decided under another policy, expected production, found experiment"),
+        (RELEASE, "signed_model: no evidence"),
     ],
 )
 def test_later_stages_alone_in_production_refuse_too(
@@ -136,15 +136,17 @@ def test_a_release_refuses_a_chain_in_which_one_step_is_not_of_production(
     renamed: dict[str, str] = {}
     for name in order[order.index(stage) :]:
         (path,) = documents(ready, name)
-        before = latest(place.home, place.trust, model.name, name)
+        before = EvidenceLog.of(place, model.name).latest(name)
         subjects, predicate = verify_statement(path.read_bytes(), name, place.trust, path.name)
         inputs = {key: renamed.get(value, value) for key, value in before.inputs.items()}
         if name == stage:
             inputs.pop("policy")
             inputs |= {"policy": policy} if policy else {}
         path.write_bytes(sign_statement(name, subjects, {**predicate, "inputs": dict(inputs)}, place.signer()))
-        renamed[before.document] = latest(place.home, place.trust, model.name, name).document
-    assert f"was decided under policy {policy or 'none'}, expected production" in launch(RELEASE, ready, monkeypatch)
+        renamed[before.document] = EvidenceLog.of(place, model.name).latest(name).document
+    assert f"decided under another policy, expected production, found {policy or 'none'}" in launch(
+        RELEASE, ready, monkeypatch
+    )
 
 
 def test_a_good_batch_goes_both_ways_and_neither_hides_the_other(tmp_path: Path) -> None:
@@ -155,8 +157,8 @@ def test_a_good_batch_goes_both_ways_and_neither_hides_the_other(tmp_path: Path)
         validated_dataset(at, model, "cleveland")
         training_set(at, model)
         trained_model(at, model)
-    assert len(history(place.home, place.trust, model.name, "trained_model")) == 2
-    assert latest(place.home, place.trust, model.name, "trained_model").inputs["policy"] == "production"
+    assert len(EvidenceLog.of(place, model.name).history("trained_model")) == 2
+    assert EvidenceLog.of(place, model.name).latest("trained_model").inputs["policy"] == "production"
     run_to_release(place, model, "cleveland")
     assert current_release(place.home, place.trust, model.name).number == 1
     trained_model(trial, model)
@@ -179,12 +181,9 @@ def test_a_changed_policy_is_another_cause(home_after: dict[str, str]) -> None:
 def test_a_signer_that_records_under_experiment_makes_no_release(home_after: dict[str, str]) -> None:
     """Even where the stage of signing is stepped over, the release finds the policy on the way back to the data."""
     place = Installation.from_environment(home_after)
-    trained = latest(place.home, place.trust, model.name, "trained_model")
-    record(
-        place.home,
+    trained = EvidenceLog.of(place, model.name).latest("trained_model")
+    EvidenceLog.of(place, model.name).append(
         place.signer(),
-        place.trust,
-        model=model.name,
         stage="signed_model",
         cause=trained.cause,
         subjects=trained.subjects,
@@ -197,8 +196,8 @@ def test_a_signer_that_records_under_experiment_makes_no_release(home_after: dic
         },
         facts={},
     )
-    assert find(place.home, place.trust, model.name, "signed_model", trained.cause) is not None
-    with pytest.raises(RejectedError, match="trained_model: was decided under policy experiment"):
+    assert EvidenceLog.of(place, model.name).find("signed_model", trained.cause) is not None
+    with pytest.raises(RejectedError, match="trained_model: decided under another policy"):
         release(place, model)
-    with pytest.raises(RejectedError, match="trained_model: was decided under policy experiment"):
+    with pytest.raises(RejectedError, match="trained_model: decided under another policy"):
         signed_model(replace(place, policy="production"), model)

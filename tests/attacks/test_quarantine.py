@@ -13,7 +13,7 @@ import pytest
 
 from secure_ml.digests import canonical_json, digest_of
 from secure_ml.errors import RejectedError, SecureMLError
-from secure_ml.evidence import Evidence, EvidenceRejectedError, history, latest, read_subjects, record, trace
+from secure_ml.evidence import Evidence, EvidenceLog, EvidenceRejectedError, read_subjects
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model as heart_disease
 from secure_ml.operations.quarantine_decisions import discard, release
@@ -50,7 +50,7 @@ def refused(installation: Installation, strict: GuardedModel) -> Evidence:
     dataset(installation, strict, "first")
     with pytest.raises(RejectedError, match="x: 1 of 4 rows above 10"):
         validated_dataset(installation, strict, "first")
-    return latest(installation.home, installation.trust, strict.name, "validated_dataset")
+    return EvidenceLog.of(installation, strict.name).latest("validated_dataset")
 
 
 def released_beside(installation: Installation, wide: GuardedModel, refused: Evidence) -> Path:
@@ -73,9 +73,9 @@ def test_a_changed_contract_alone_takes_nothing_out_of_quarantine(
     assert sifted.report.accepted
     with pytest.raises(RejectedError, match=r"since contract .* refused the same bytes"):
         validated_dataset(installation, wide, "first")
-    found = history(installation.home, installation.trust, wide.name, "validated_dataset")
+    found = EvidenceLog.of(installation, wide.name).history("validated_dataset")
     assert [item.decision for item in found] == ["rejected", "rejected"]
-    (entry,) = entries(installation.home, installation.trust, wide.name)
+    (entry,) = entries(EvidenceLog.of(installation, wide.name))
     assert entry.refusal == refused, "what is held makes no entry of its own"
 
 
@@ -95,15 +95,15 @@ def test_a_release_names_both_contracts_and_the_way_back_goes_through_it(
     assert decision.inputs["refused_under"] == strict.contract_digest
     assert decision.inputs["released_under"] == wide.contract_digest
     assert (decision.inputs["by"], decision.inputs["why"]) == ("ada", WHY)
-    accepted = latest(installation.home, installation.trust, wide.name, "validated_dataset", batch="first")
+    accepted = EvidenceLog.of(installation, wide.name).latest("validated_dataset", batch="first")
     assert accepted.decision == "accepted"
     assert accepted.facts["rows"] == 4
     assert read_subjects(accepted, dataset_folder(installation.home, wide.name, accepted.cause))
-    steps = [step.stage for step in trace(installation.home, installation.trust, accepted)]
+    steps = [step.stage for step in EvidenceLog.of(installation, accepted.model).chain(accepted)]
     assert sorted(steps) == ["dataset", "quarantine_decision", "validated_dataset"]
     decision.path.unlink()
-    with pytest.raises(RejectedError, match="rests on evidence of quarantine_decision that is no longer there"):
-        trace(installation.home, installation.trust, accepted)
+    with pytest.raises(RejectedError, match="rests on missing evidence of quarantine_decision"):
+        EvidenceLog.of(installation, accepted.model).chain(accepted)
 
 
 def forged(content: bytes) -> bytes:
@@ -176,11 +176,8 @@ def test_a_good_decision_about_something_else_releases_nothing(
 
     That this refusal's digest stands in it elsewhere, as in a reason that somebody was given to type, is no decision.
     """
-    other = record(
-        installation.home,
+    other = EvidenceLog.of(installation, wide.name).append(
         installation.signer(),
-        installation.trust,
-        model=wide.name,
         stage=DECISION_STAGE,
         cause=digest_of({"of": "something else"}),
         subjects={},
@@ -190,7 +187,7 @@ def test_a_good_decision_about_something_else_releases_nothing(
     with pytest.raises(RejectedError, match=r"since contract .* refused the same bytes"):
         validated_dataset(installation, wide, "first")
     other.path.rename(other.path.with_name(f"{refused.cause}.json"))
-    with pytest.raises(RejectedError, match="put here under another name"):
+    with pytest.raises(RejectedError, match="stored under a wrong name"):
         validated_dataset(installation, wide, "first")
 
 
@@ -199,7 +196,7 @@ def test_what_the_adversary_writes_into_the_quarantine_folder_counts_for_nothing
 ) -> None:
     folder = installation.home.quarantine / wide.name / refused.cause
     (folder / "findings.json").write_text('{"decision": "released", "reasons": [], "findings": []}')
-    (entry,) = entries(installation.home, installation.trust, wide.name)
+    (entry,) = entries(EvidenceLog.of(installation, wide.name))
     assert entry.state == "open"
     assert entry.refusal.reasons == ("x: 1 of 4 rows above 10",)
     with pytest.raises(RejectedError, match=r"since contract .* refused the same bytes"):
@@ -237,7 +234,7 @@ def test_what_was_discarded_goes_on_from_no_older_acceptance(
     else:
         with pytest.raises(RejectedError, match="x: 1 of 4 rows above 10"):
             validated_dataset(installation, tight, "first")
-        refusal = latest(installation.home, installation.trust, tight.name, "validated_dataset")
+        refusal = EvidenceLog.of(installation, tight.name).latest("validated_dataset")
     # While nobody decided, the older acceptance under the very same contract stands.
     assert validated_dataset(installation, old, "first").facts["rows"] == 4
     assert training_set(installation, old).facts["batches"] == {"first": 4, "other": 40}
@@ -286,7 +283,7 @@ def test_no_model_is_released_on_a_quarantined_batch_whose_decision_is_gone_or_f
     dataset(installation, heart_disease, "switzerland")
     with pytest.raises(RejectedError, match="chol: 123 of 123 rows below 50"):
         validated_dataset(installation, heart_disease, "switzerland")
-    refused = latest(installation.home, installation.trust, heart_disease.name, "validated_dataset")
+    refused = EvidenceLog.of(installation, heart_disease.name).latest("validated_dataset")
     edited = edited_heart_disease(tmp_path)
     decision = release(installation, edited, refused.cause, by="ada", why="the laboratory writes 0 for not measured")
     dataset(installation, edited, "cleveland")
@@ -298,11 +295,11 @@ def test_no_model_is_released_on_a_quarantined_batch_whose_decision_is_gone_or_f
     with pytest.raises(RejectedError, match=f"{decision.path.name}.*invalid signature"):
         promote(installation, edited)
     decision.path.unlink()
-    with pytest.raises(RejectedError, match="rests on evidence of quarantine_decision that is no longer there"):
+    with pytest.raises(RejectedError, match="rests on missing evidence of quarantine_decision"):
         promote(installation, edited)
     decision.path.write_bytes(good)
     assert promote(installation, edited)[1].number == 1
-    steps = [step.stage for step in trace(installation.home, installation.trust, evidence)]
+    steps = [step.stage for step in EvidenceLog.of(installation, evidence.model).chain(evidence)]
     assert steps.count("quarantine_decision") == 1
 
 
@@ -325,7 +322,7 @@ def test_no_further_refusal_of_discarded_bytes_is_released(
     between = guarded_model(tmp_path / "models", highest=15)
     with pytest.raises(EvidenceRejectedError, match="x: 1 of 4 rows above 15"):
         validated_dataset(installation, between, "first")
-    (_, second) = entries(installation.home, installation.trust, between.name)
+    (_, second) = entries(EvidenceLog.of(installation, between.name))
     discard(installation, wide, refused.cause, by="ada", why="poison")
     with pytest.raises(RejectedError, match="the same bytes were discarded before; a discard is final"):
         release(installation, wide, second.refusal.cause, by="eve", why="please")
@@ -343,11 +340,11 @@ def test_a_refusal_is_released_under_its_own_policy_only(installation: Installat
     lenient = path.with_name("lenient.py")
     lenient.write_text(path.read_text().replace("pa.Check.isin([0, 1])", "pa.Check.isin([0, 1]), nullable=True"))
     wider = load(lenient)
-    of_experiment, of_production = entries(installation.home, installation.trust, strict.name)
+    of_experiment, of_production = entries(EvidenceLog.of(installation, strict.name))
     with pytest.raises(RejectedError, match="was refused under policy experiment, and this is production"):
         release(installation, wider, of_experiment.refusal.cause, by="ada", why=WHY)
     release(installation, wider, of_production.refusal.cause, by="ada", why=WHY)
-    states = [entry.state for entry in entries(installation.home, installation.trust, strict.name)]
+    states = [entry.state for entry in entries(EvidenceLog.of(installation, strict.name))]
     assert states == ["open", "released"]
     with pytest.raises(EvidenceRejectedError, match=f"in quarantine .{of_experiment.refusal.cause[:12]}"):
         validated_dataset(experiment, wider, "first")

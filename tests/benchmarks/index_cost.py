@@ -15,7 +15,7 @@ from pathlib import Path
 from secure_ml.contracts.engine.declared_profiles import profile_frame
 from secure_ml.contracts.validate import check
 from secure_ml.digests import digest_of, sha256
-from secure_ml.evidence import record
+from secure_ml.evidence import EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.profiles.document import render
@@ -31,14 +31,12 @@ def fill(installation: Installation, batches: int) -> None:
     frame = check(open_batch(given, model.batches, "cleveland"), model).frame
     assert frame is not None
     profile = render(profile_frame(frame, model.schema))
+    log = EvidenceLog(home, trust, model.name)
     for number in range(batches):
         version, cause, batch = digest_of(number), digest_of({"cause": number}), f"batch_{number:05}"
         inputs = {"batch": batch, "version": version}
-        record(
-            home,
+        log.append(
             signer,
-            trust,
-            model=model.name,
             stage="dataset",
             cause=version,
             subjects={},
@@ -55,11 +53,8 @@ def fill(installation: Installation, batches: int) -> None:
             "sentence": "chol",
         }
         home.write_folder(home.datasets / model.name / cause, {"profile.json": profile})
-        record(
-            home,
+        log.append(
             signer,
-            trust,
-            model=model.name,
             stage="validated_dataset",
             cause=cause,
             subjects={"profile.json": sha256(profile)},

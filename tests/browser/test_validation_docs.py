@@ -11,7 +11,7 @@ from selenium.webdriver.common.by import By
 
 from secure_ml.digests import digest_of
 from secure_ml.errors import RejectedError
-from secure_ml.evidence import record
+from secure_ml.evidence import EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.stages.dataset import dataset
@@ -171,11 +171,8 @@ def test_a_long_history_stays_readable(tmp_path: Path, look: webdriver.Chrome) -
             **{"tier": "block" if bad else "warn", "code": "out_of_range"},
             "sentence": f"price: {failed} of 200 rows above 100",
         }
-        record(
-            place.home,
+        EvidenceLog.of(place, "prices").append(
             place.signer(),
-            place.trust,
-            model="prices",
             stage="validated_dataset",
             cause=digest_of({"day": day}),
             reasons=[str(finding["sentence"])] if bad else [],

@@ -25,7 +25,7 @@ import sklearn.linear_model
 import sklearn.model_selection  # noqa: F401
 
 from secure_ml.digests import sha256
-from secure_ml.evidence import history
+from secure_ml.evidence import EvidenceLog
 from secure_ml.inference_log.records import Ids, Record, now
 from secure_ml.inference_log.writer import LogWriter
 from secure_ml.installation import Installation
@@ -127,7 +127,7 @@ def run_from(environment: dict[str, str], stage: str) -> None:
     place = Installation.from_environment(environment)
     home = place.home
     for folder in (home.evidence / model.name).glob("*"):
-        history(home, place.trust, model.name, folder.name)
+        EvidenceLog(home, place.trust, model.name).history(folder.name)
     releases(home, place.trust, model.name)
     for folder in (home.models / model.name).glob("*"):
         files = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -136,7 +136,7 @@ def run_from(environment: dict[str, str], stage: str) -> None:
         assert sha256(path.read_bytes()) == path.parent.name, "a half-written dataset version"
     STAGES[stage](place)
     if stage == "inference_log":
-        sealed = history(home, place.trust, model.name, "inference_log")
+        sealed = EvidenceLog(home, place.trust, model.name).history("inference_log")
         assert sum(int(str(item.facts["rows"])) for item in sealed) == RECORDS, "records are missing or doubled"
 
 

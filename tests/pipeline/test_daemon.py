@@ -19,7 +19,7 @@ from dagster._core.scheduler.instigation import InstigatorState, ScheduleInstiga
 
 from assets.__main__ import prepare_dagster
 from secure_ml.errors import UnavailableError
-from secure_ml.evidence import Evidence, history
+from secure_ml.evidence import Evidence, EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.releases import current_release
@@ -64,7 +64,7 @@ def place(ready: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Installatio
 def newest(place: Installation, stage: str, batch: str | None = None) -> Evidence | None:
     found = [
         item
-        for item in history(place.home, place.trust, model.name, stage)
+        for item in EvidenceLog.of(place, model.name).history(stage)
         if batch is None or item.inputs.get("batch") == batch
     ]
     return found[-1] if found else None
@@ -139,7 +139,7 @@ def test_a_drift_alarm_is_answered_once(ready: dict[str, str], place: Installati
     with daemon(ready):
         until(lambda: newest(place, "drift_response") is not None, seconds=150)
         until(lambda: all(run.is_finished for run in runs()), seconds=60)
-    (answer,) = history(place.home, place.trust, model.name, "drift_response")
+    (answer,) = EvidenceLog.of(place, model.name).history("drift_response")
     assert answer.inputs["response"] == "quarantine"
     assert "drift alarm" in (place.home.quarantine / model.name / answer.cause / "findings.json").read_text()
     assert [run.job_name for run in runs()] == [f"{model.name}_drift_response"]
@@ -196,5 +196,5 @@ def nightly_state() -> InstigatorState | None:
 def test_there_is_nothing_to_answer_before_a_report(installation: Installation) -> None:
     from secure_ml.operations.drift_response import unanswered_alarm
 
-    with pytest.raises(UnavailableError, match="there is no evidence"):
+    with pytest.raises(UnavailableError, match="no evidence"):
         unanswered_alarm(installation, model)

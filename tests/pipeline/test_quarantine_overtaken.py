@@ -17,7 +17,7 @@ from secure_ml.datasets.sources import LocalFolder
 from secure_ml.datasets.sources.names import MANIFEST_FILE
 from secure_ml.digests import sha256
 from secure_ml.errors import RejectedError
-from secure_ml.evidence import history, latest
+from secure_ml.evidence import EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.quarantine.entries import DECISION_STAGE, entries
 from secure_ml.signing.keys import Signer
@@ -85,7 +85,7 @@ def refuse(installation: Installation, model: GuardedModel) -> str:
     """Take the batch in, which must be refused; return the id of its newest entry."""
     with pytest.raises(RejectedError):
         take_in(installation, model)
-    return entries(installation.home, installation.trust, model.name)[-1].refusal.cause
+    return entries(EvidenceLog.of(installation, model.name))[-1].refusal.cause
 
 
 def index(installation: Installation) -> str:
@@ -102,7 +102,7 @@ def test_a_refusal_that_the_same_bytes_have_overtaken_waits_for_nobody(
     assert "Blocked now (1)" in index(installation)
     sign(folder, signer, "first")
     take_in(installation, guarded)
-    at = latest(installation.home, installation.trust, guarded.name, "dataset", batch=FIRST).made_at[:16]
+    at = EvidenceLog.of(installation, guarded.name).latest("dataset", batch=FIRST).made_at[:16]
     code, out, err = command("quarantine", "list")
     assert f"{identity[:12]}  accepted since {at}  tiny  sales.first" in out
     assert "1 in quarantine, 0 undecided" in err
@@ -133,7 +133,7 @@ def test_what_the_contract_refused_is_not_overtaken_by_bytes_that_are_taken_in(
     refuse(installation, guarded)
     sign(folder, signer, "first")
     refuse(installation, guarded)
-    states = [entry.state for entry in entries(installation.home, installation.trust, guarded.name)]
+    states = [entry.state for entry in entries(EvidenceLog.of(installation, guarded.name))]
     assert states == ["accepted", "open"]
     assert "2 in quarantine, 1 undecided" in command("quarantine", "list")[2]
 
@@ -150,7 +150,7 @@ def test_an_id_that_one_model_has_needs_no_name_of_the_model(
     assert (code, "expected an ID, as quarantine list prints it" in err) == (2, True)
     code, _, err = command("quarantine", "discard", identity[:12], "--why", "a test export")
     assert (code, "sales.first is discarded for good" in err) == (0, True)
-    (entry,) = entries(installation.home, installation.trust, guarded.name)
+    (entry,) = entries(EvidenceLog.of(installation, guarded.name))
     assert entry.state == "discarded"
 
 
@@ -180,7 +180,7 @@ def test_what_a_release_was_trained_on_is_discarded_by_who_says_so_alone(
         "add --in-use",
     ):
         assert said in err
-    assert history(installation.home, installation.trust, guarded.name, DECISION_STAGE) == []
+    assert EvidenceLog.of(installation, guarded.name).history(DECISION_STAGE) == []
     assert training_set(installation, guarded) == made
 
     code, _, err = command(*discarding, "--in-use")
@@ -206,7 +206,7 @@ def test_a_batch_that_its_manifest_withdrew_waits_and_a_discard_keeps_it_out(
     for _ in range(2):
         with pytest.raises(RejectedError, match="its digest is not in the source's signed manifest"):
             dataset(installation, guarded, "sales.second")
-    (entry,) = entries(installation.home, installation.trust, guarded.name)
+    (entry,) = entries(EvidenceLog.of(installation, guarded.name))
     identity = entry.refusal.cause[:12]
     assert f"{identity}  open       tiny  sales.second" in command("quarantine", "list")[1]
     assert "Blocked now (1)" in index(installation)
@@ -235,7 +235,7 @@ def test_a_withdrawal_is_newer_than_the_acceptance_and_overtaken_when_the_manife
     for known in ([], ["accepted"]):
         (folder / MANIFEST_FILE).unlink()
         refuse(installation, guarded)
-        states = [entry.state for entry in entries(installation.home, installation.trust, guarded.name)]
+        states = [entry.state for entry in entries(EvidenceLog.of(installation, guarded.name))]
         assert states == ["accepted", *known, "open"]
         assert "Blocked now (1)" in index(installation)
         (folder / MANIFEST_FILE).write_bytes(manifest)
@@ -251,7 +251,7 @@ def test_bytes_that_are_refused_and_nowhere_used_are_discarded_as_they_are(
     refuse(installation, guarded)
     sign(folder, signer, "first")
     refuse(installation, guarded)
-    for entry in entries(installation.home, installation.trust, guarded.name):
+    for entry in entries(EvidenceLog.of(installation, guarded.name)):
         assert command("quarantine", "discard", "tiny", entry.refusal.cause, "--why", "no")[0] == 0
     code, _, err = command("quarantine", "release", "tiny", entry.refusal.cause, "--why", "no", "--in-use")
     assert (code, "--in-use goes with discard" in err) == (2, True)

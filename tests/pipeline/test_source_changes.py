@@ -15,7 +15,7 @@ from secure_ml.datasets.sources import LocalFolder
 from secure_ml.datasets.sources.names import MANIFEST_FILE
 from secure_ml.digests import sha256
 from secure_ml.errors import RejectedError
-from secure_ml.evidence import Evidence, history, trace
+from secure_ml.evidence import Evidence, EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.operations.integrity_check import check_stage
 from secure_ml.operations.pending_work import arrivals, source_arrivals
@@ -146,8 +146,8 @@ def test_an_older_manifest_with_its_bytes_is_refused(
     (folder / "january.csv").write_bytes(POISON)
     (folder / MANIFEST_FILE).write_bytes(old)
     take_in(installation, guarded, "sales.january")
-    with pytest.raises(RejectedError, match="rests on evidence of source_manifest_seen that is no longer there"):
-        trace(installation.home, installation.trust, good)
+    with pytest.raises(RejectedError, match="rests on missing evidence of source_manifest_seen"):
+        EvidenceLog.of(installation, good.model).chain(good)
 
 
 def test_a_batch_that_was_withdrawn_before_it_came_does_not_come_with_an_older_manifest(
@@ -265,7 +265,7 @@ def test_the_daemon_takes_in_what_changed_in_a_local_folder(folder: Path, tmp_pa
     installation = Installation.from_environment(given)
 
     def validated() -> list[Evidence]:
-        found = history(installation.home, installation.trust, "tiny", "validated_dataset")
+        found = EvidenceLog.of(installation, "tiny").history("validated_dataset")
         return [item for item in found if item.inputs["batch"] == "branch.january"]
 
     with daemon({**given, "PYTHONPATH": environment["PYTHONPATH"]}):

@@ -14,7 +14,7 @@ from secure_ml.datasets.sources import LocalFolder
 from secure_ml.datasets.sources.names import MANIFEST_FILE
 from secure_ml.digests import sha256
 from secure_ml.errors import PreconditionError, RejectedError
-from secure_ml.evidence import Evidence, latest
+from secure_ml.evidence import Evidence, EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.operations.pending_work import arrivals
 from secure_ml.orchestration.resource import InstallationResource
@@ -68,7 +68,7 @@ def test_a_poisoned_batch_goes_through_without_the_control_and_is_quarantined_wi
     assert take_in(installation, open_model, "sales.january").decision == "accepted"
 
     assert "sales.january: its digest is not in the source's signed manifest" in refused(installation, guarded)
-    newest = latest(installation.home, installation.trust, "tiny", "dataset", batch="sales.january")
+    newest = EvidenceLog.of(installation, "tiny").latest("dataset", batch="sales.january")
     assert newest.decision == "rejected"
     with pytest.raises(RejectedError, match="its digest is not in"):
         validated_dataset(installation, guarded, "sales.january")

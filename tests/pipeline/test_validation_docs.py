@@ -12,7 +12,7 @@ import pytest
 from secure_ml.cli import main
 from secure_ml.digests import digest_of
 from secure_ml.errors import PreconditionError, RejectedError, UnavailableError
-from secure_ml.evidence import record
+from secure_ml.evidence import EvidenceLog
 from secure_ml.home import Home
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model as heart_disease
@@ -191,11 +191,8 @@ def test_a_training_set_has_a_page_with_what_the_screens_found(installation: Ins
     sentence = (
         "12 of 300 rows have another label than their neighbours (finds 71 % of flipped labels, 3 % false alarms)"
     )
-    record(
-        installation.home,
+    EvidenceLog.of(installation, "guarded").append(
         installation.signer(),
-        installation.trust,
-        model="guarded",
         stage="training_set",
         cause=digest_of({"training_set": 1}),
         subjects={},

@@ -18,7 +18,7 @@ from secure_ml.cli import main
 from secure_ml.datasets.version_manifest import compare_tables, parse_manifest, render_manifest
 from secure_ml.digests import sha256
 from secure_ml.errors import MalformedError
-from secure_ml.evidence import Evidence, history, read_subjects
+from secure_ml.evidence import Evidence, EvidenceLog, read_subjects
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.operations.dataset_versions import find_version, list_versions
@@ -278,7 +278,7 @@ def test_the_command_signs_a_manifest_that_the_source_is_held_against(
     assert Path(said["public_key"]).is_file()
     (taken,) = [dataset(installation, guarded, "first")]
     assert taken.inputs["manifest"] == sha256((inbox / "manifest.dsse.json").read_bytes())
-    assert len(history(installation.home, installation.trust, model.name, "dataset")) == 2
+    assert len(EvidenceLog.of(installation, model.name).history("dataset")) == 2
     code, refused, _ = run(environment, capsys, "sign-manifest", str(inbox / "gone"), "--source", "inbox")
     assert code == 2
     assert "cannot be listed" in refused["reason"]

@@ -13,7 +13,7 @@ import secure_ml.spec
 from secure_ml.cli import main
 from secure_ml.digests import digest_of
 from secure_ml.errors import PreconditionError, RejectedError
-from secure_ml.evidence import Evidence, history, latest, record
+from secure_ml.evidence import Evidence, EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.operations.integrity_check import check_stage
 from secure_ml.operations.pending_work import arrivals
@@ -34,7 +34,7 @@ def refuse(
     take_in(installation, model, rows)
     with pytest.raises(RejectedError):
         validated_dataset(installation, model, "first")
-    return latest(installation.home, installation.trust, model.name, "validated_dataset")
+    return EvidenceLog.of(installation, model.name).latest("validated_dataset")
 
 
 def take_in(installation: Installation, model: GuardedModel, rows: list[tuple[object, object, object]] = ROWS) -> None:
@@ -75,7 +75,7 @@ def test_a_release_under_the_same_contract_is_refused_with_a_clear_sentence(
     refused = refuse(installation, model)
     with pytest.raises(RejectedError, match="the contract has not changed since it refused the batch"):
         release(installation, model, refused.cause, by="ada", why=WHY)
-    assert history(installation.home, installation.trust, model.name, DECISION_STAGE) == []
+    assert EvidenceLog.of(installation, model.name).history(DECISION_STAGE) == []
 
 
 def test_a_release_under_a_contract_that_refuses_it_too_says_what_it_found(
@@ -85,7 +85,7 @@ def test_a_release_under_a_contract_that_refuses_it_too_says_what_it_found(
     wider = guarded_model(models, highest=50)
     with pytest.raises(RejectedError, match="refuses it too: x: 1 of 5 rows above 50"):
         release(installation, wider, refused.cause, by="ada", why=WHY)
-    assert history(installation.home, installation.trust, wider.name, DECISION_STAGE) == []
+    assert EvidenceLog.of(installation, wider.name).history(DECISION_STAGE) == []
 
 
 @pytest.mark.parametrize("keeps", ["batch", "rows"])
@@ -104,8 +104,8 @@ def test_an_edit_of_the_trainer_alone_releases_nothing(keeps: str, installation:
     assert retrained.contract_digest != model.contract_digest, "the digest alone would let it go"
     with pytest.raises(RejectedError, match=said):
         release(installation, retrained, refused.cause, by="ada", why=WHY)
-    assert history(installation.home, installation.trust, model.name, DECISION_STAGE) == []
-    (entry,) = entries(installation.home, installation.trust, model.name)
+    assert EvidenceLog.of(installation, model.name).history(DECISION_STAGE) == []
+    (entry,) = entries(EvidenceLog.of(installation, model.name))
     assert entry.state == "open"
 
 
@@ -114,7 +114,7 @@ def test_a_release_covers_each_refusal_of_the_same_bytes(installation: Installat
     second = refuse(installation, guarded_model(models, highest=50))
     widest = guarded_model(models, highest=100)
     release(installation, widest, second.cause, by="ada", why=WHY)
-    states = [entry.state for entry in entries(installation.home, installation.trust, widest.name)]
+    states = [entry.state for entry in entries(EvidenceLog.of(installation, widest.name))]
     assert states == ["released", "released"]
 
 
@@ -136,7 +136,7 @@ def test_what_is_held_is_decided_on_once_and_can_be_released_after(installation:
     assert arrivals(installation, wide) == []
     release(installation, wide, refused.cause, by="ada", why=WHY)
     assert arrivals(installation, wide) == []
-    newest = latest(installation.home, installation.trust, wide.name, "validated_dataset")
+    newest = EvidenceLog.of(installation, wide.name).latest("validated_dataset")
     assert newest.decision == "accepted"
     assert newest.cause != arrival.cause
 
@@ -149,7 +149,7 @@ def test_the_same_decision_is_made_once(installation: Installation, models: Path
     assert again == first
     with pytest.raises(RejectedError, match=r"was released already, by ada on .*: the sensor was replaced"):
         discard(installation, wide, refused.cause, by="bob", why="no")
-    assert len(history(installation.home, installation.trust, wide.name, DECISION_STAGE)) == 1
+    assert len(EvidenceLog.of(installation, wide.name).history(DECISION_STAGE)) == 1
 
 
 def test_what_is_no_table_is_never_released_and_can_be_discarded(installation: Installation, models: Path) -> None:
@@ -159,7 +159,7 @@ def test_what_is_no_table_is_never_released_and_can_be_discarded(installation: I
     (inbox / "first.csv").write_bytes(b"\xff\xfe\n")
     with pytest.raises(RejectedError):
         dataset(installation, model, "first")
-    (entry,) = entries(installation.home, installation.trust, model.name)
+    (entry,) = entries(EvidenceLog.of(installation, model.name))
     with pytest.raises(RejectedError, match="only what a contract refused can be released"):
         release(installation, guarded_model(models, highest=100), entry.refusal.cause, by="ada", why=WHY)
     assert discard(installation, model, entry.refusal.cause, by="ada", why="broken").decision == "rejected"
@@ -167,11 +167,8 @@ def test_what_is_no_table_is_never_released_and_can_be_discarded(installation: I
 
 def test_a_window_that_drifted_is_never_released_and_can_be_discarded(installation: Installation, models: Path) -> None:
     model = guarded_model(models)
-    window = record(
-        installation.home,
+    window = EvidenceLog.of(installation, model.name).append(
         installation.signer(),
-        installation.trust,
-        model=model.name,
         stage="drift_response",
         cause=digest_of({"report": 1}),
         subjects={},
@@ -181,7 +178,7 @@ def test_a_window_that_drifted_is_never_released_and_can_be_discarded(installati
     with pytest.raises(RejectedError, match="only what a contract refused can be released"):
         release(installation, model, window.cause, by="ada", why=WHY)
     discard(installation, model, window.cause, by="ada", why="a test of the pump")
-    (entry,) = entries(installation.home, installation.trust, model.name)
+    (entry,) = entries(EvidenceLog.of(installation, model.name))
     assert (entry.state, entry.kept) == ("discarded", "window")
 
 
@@ -222,7 +219,7 @@ def test_rows_are_kept_aside_and_the_others_go_on(installation: Installation, mo
     assert table["x"].to_list() == [1.5, 3.25, 4.0]
     aside = pl.read_csv(installation.home.quarantine / model.name / accepted.cause / "failing_rows.csv")
     assert aside["row"].to_list() == [2, 5]
-    (entry,) = entries(installation.home, installation.trust, model.name)
+    (entry,) = entries(EvidenceLog.of(installation, model.name))
     assert (entry.state, entry.kept) == ("open", "rows")
     assert validated_dataset(installation, model, "first") == accepted
     assert check_stage(installation, model, "validated_dataset") == (1, [])
@@ -261,7 +258,7 @@ def test_released_rows_go_on_under_the_contract_that_accepts_them(installation: 
     release(installation, widest, aside.cause, by="ada", why=WHY)
     accepted = validated_dataset(installation, widest, "first")
     assert (accepted.facts["rows"], accepted.facts["refused_rows"]) == (5, 0)
-    assert [entry.state for entry in entries(installation.home, installation.trust, widest.name)] == ["released"]
+    assert [entry.state for entry in entries(EvidenceLog.of(installation, widest.name))] == ["released"]
 
 
 def test_discarded_rows_never_go_on(installation: Installation, models: Path) -> None:
@@ -297,7 +294,7 @@ def test_a_rule_of_the_batch_refuses_the_whole_batch(
     model = guarded_model(models, keeps="rows")
     refused = refuse(installation, model, rows)
     assert said in refused.reasons
-    assert entries(installation.home, installation.trust, model.name)[0].kept == "batch"
+    assert entries(EvidenceLog.of(installation, model.name))[0].kept == "batch"
 
 
 def test_a_missing_column_refuses_the_whole_batch(installation: Installation, models: Path) -> None:
