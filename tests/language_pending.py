@@ -33,7 +33,6 @@ PENDING: tuple[str, ...] = (
     "secure_ml/contracts/engine/uniqueness.py",
     "secure_ml/contracts/engine/value_counts.py",
     "secure_ml/contracts/findings.py",
-    "secure_ml/contracts/images.py",
     "secure_ml/contracts/regex_subset.py",
     "secure_ml/contracts/request_rules.py",
     "secure_ml/contracts/rules.py",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-__all__ = ["COLUMN_CLASSES", "RECORD_SCHEMA_VERSION", "TABLE", "Ids", "Record", "now"]
+import uuid_utils
+
+__all__ = ["COLUMN_CLASSES", "RECORD_SCHEMA_VERSION", "TABLE", "Record", "new_id", "now"]
 
 RECORD_SCHEMA_VERSION = 1
 
@@ -78,30 +77,6 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
-class Ids:
-    """Makes UUIDv7 ids that increase within the process.
-
-    Source: RFC 9562, section 5.7, with a counter in rand_a and the top of rand_b (section 6.2, method 1).
-    """
-
-    def __init__(self) -> None:
-        """Start at the present millisecond."""
-        self._lock = threading.Lock()
-        self._last_ms = 0
-        self._counter = 0
-
-    def make(self) -> str:
-        """Return the next id."""
-        with self._lock:
-            milliseconds = time.time_ns() // 1_000_000
-            if milliseconds > self._last_ms:
-                self._last_ms, self._counter = milliseconds, int.from_bytes(os.urandom(3)) >> 1
-            else:
-                self._counter += 1
-                if self._counter >= 1 << 24:
-                    self._last_ms, self._counter = self._last_ms + 1, 0
-            high, low = self._counter >> 12, self._counter & 0xFFF
-            rest = (low << 50) | (int.from_bytes(os.urandom(8)) >> 14)
-            value = (self._last_ms << 80) | (7 << 76) | (high << 64) | (2 << 62) | rest
-        text = f"{value:032x}"
-        return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+def new_id() -> str:
+    """Return a UUIDv7 that is greater than every id that this process created before (RFC 9562, section 6.2)."""
+    return str(uuid_utils.uuid7())

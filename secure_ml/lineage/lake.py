@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from secure_ml.errors import UnavailableError
 from secure_ml.home import Home, write_derived
@@ -18,7 +17,7 @@ from secure_ml.inference_log.segments import render_segment
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["query", "rebuild"]
+__all__ = ["rebuild"]
 
 _CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
@@ -85,28 +84,6 @@ def rebuild(home: Home) -> Path:
         fresh.unlink(missing_ok=True)
         raise UnavailableError(f"lake: its views cannot be made ({type(error).__name__}: {error})") from None
     return home.lake / "lake.duckdb"
-
-
-def query(home: Home, sql: str, parameters: Sequence[object] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Ask the lake, read-only.
-
-    Returns:
-        Column names, and rows.
-
-    Raises:
-        UnavailableError: There is no lake yet, or the question cannot be answered.
-    """
-    import duckdb
-
-    path = home.lake / "lake.duckdb"
-    if not path.exists():
-        rebuild(home)
-    try:
-        with contextlib.closing(duckdb.connect(str(path), read_only=True, config=_CONFIGURATION)) as database:
-            cursor = database.execute(sql, list(parameters))
-            return [column[0] for column in cursor.description or []], cursor.fetchall()
-    except duckdb.Error as error:
-        raise UnavailableError(f"lake: the question cannot be answered ({type(error).__name__})") from None
 
 
 def _quarantine(database: duckdb.DuckDBPyConnection, files: str) -> None:

@@ -19,7 +19,6 @@ Each finding says how good its screen was when poison was planted in real data; 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -225,22 +224,14 @@ def _spectral_signature(z: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray
 
 
 def _hypergeometric_tail(count: int, rows: int, others: int, other_rows: int) -> float:
-    """Return how likely `rows` drawn from both hold at least `count` of all that are flagged (Fisher's exact test)."""
-    flagged, total = count + others, rows + other_rows
-    return math.fsum(
-        math.exp(_ways(flagged, k) + _ways(total - flagged, rows - k) - _ways(total, rows))
-        for k in range(count, min(rows, flagged) + 1)
-        if rows - k <= total - flagged
-    )
+    """Return P(at least `count` flagged among `rows`) if `rows` are drawn from both (Fisher's exact test)."""
+    from scipy.stats import hypergeom
+
+    return float(hypergeom.sf(count - 1, rows + other_rows, count + others, rows))
 
 
 def _binomial_tail(count: int, rows: int, share: float) -> float:
-    """Return how likely at least `count` of `rows` are flagged where each is with probability `share`, in (0, 1)."""
-    return math.fsum(
-        math.exp(_ways(rows, k) + k * math.log(share) + (rows - k) * math.log1p(-share)) for k in range(count, rows + 1)
-    )
+    """Return P(at least `count` of `rows` flagged) if each is flagged with probability `share`, in (0, 1)."""
+    from scipy.stats import binom
 
-
-def _ways(n: int, k: int) -> float:
-    """Return the logarithm of how many ways there are to choose k of n."""
-    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    return float(binom.sf(count - 1, rows, share))

@@ -22,7 +22,7 @@ from fastapi.responses import JSONResponse
 
 from secure_ml.errors import MalformedError, PreconditionError, SecureMLError, UnavailableError
 from secure_ml.home import Home
-from secure_ml.inference_log.records import Ids
+from secure_ml.inference_log.records import new_id
 from secure_ml.inference_log.writer import LogWriter
 from secure_ml.serving.batcher import Batcher
 from secure_ml.serving.http_limits import MAX_BODY_BYTES, BoundedProtocol, max_connections
@@ -242,7 +242,7 @@ def serve(
         bound.bind((host, port))
     except OSError as error:
         raise PreconditionError(f"port {port} on {host}: cannot be bound ({error.strerror})") from None
-    writer = LogWriter(home.log / model / f"{Ids().make()}.sqlite")
+    writer = LogWriter(home.log / model / f"{new_id()}.sqlite")
     service = Service(watcher, writer, metrics, model)
     config = uvicorn.Config(
         service,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from secure_ml.errors import MalformedError, UnavailableError
-from secure_ml.inference_log.records import Ids, Record, now
+from secure_ml.inference_log.records import Record, new_id, now
 from secure_ml.inference_log.writer import LogWriter
 from secure_ml.serving.metrics import Metrics
 from secure_ml.serving.protocol import InferenceRequest, InferenceResponse
@@ -37,7 +37,6 @@ class Batcher:
         """Create a batcher that logs to `writer`."""
         self._writer = writer
         self._metrics = metrics
-        self._ids = Ids()
         self._waiting: list[_Waiting] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -118,7 +117,7 @@ class Batcher:
         start = 0
         for item in group:
             end = start + len(item.request.x)
-            ids = [self._ids.make() for _ in range(start, end)]
+            ids = [new_id() for _ in range(start, end)]
             row_scores = [float(score) for score in scores[start:end]]
             labels = [served.classes[int(score > 0.5)] for score in row_scores]
             confidences = [max(score, 1.0 - score) for score in row_scores]

@@ -19,7 +19,7 @@ import pytest
 
 from secure_ml.errors import MalformedError, RejectedError, SecureMLError, UnavailableError
 from secure_ml.evidence import EvidenceLog, read_subjects
-from secure_ml.inference_log.records import Ids, Record, now
+from secure_ml.inference_log.records import Record, new_id, now
 from secure_ml.inference_log.segments import (
     logged_requests,
     newest_records,
@@ -46,16 +46,16 @@ def place(ready: dict[str, str]) -> Installation:
 
 def records(place: Installation, count: int) -> list[Record]:
     released = current_release(place.home, place.trust, model.name)
-    ids, values = Ids(), tuple(float(PATIENT[name]) for name in model.features)
+    values = tuple(float(PATIENT[name]) for name in model.features)
     return [
-        Record(0, ids.make(), now(), model.name, 1, released.model_digest, None, values, "present", 0.6, 0.6)
+        Record(0, new_id(), now(), model.name, 1, released.model_digest, None, values, "present", 0.6, 0.6)
         for _ in range(count)
     ]
 
 
 def logged(place: Installation, count: int = 3) -> Path:
     """A service's file with `count` records that are not sealed yet."""
-    path = place.home.log / model.name / f"{Ids().make()}.sqlite"
+    path = place.home.log / model.name / f"{new_id()}.sqlite"
     writer = LogWriter(path)
     writer.append(records(place, count)).result(timeout=30)
     writer.close()
@@ -179,7 +179,7 @@ def test_a_segment_without_the_columns_of_a_record_is_malformed() -> None:
 
 def test_two_who_seal_at_once_seal_no_record_twice(place: Installation) -> None:
     before = len(EvidenceLog.of(place, model.name).history("inference_log"))
-    path = place.home.log / model.name / f"{Ids().make()}.sqlite"
+    path = place.home.log / model.name / f"{new_id()}.sqlite"
     writer = LogWriter(path)
     stop = threading.Event()
     failed: list[BaseException] = []
@@ -234,7 +234,7 @@ def test_what_lies_in_the_place_of_a_lock_hangs_nobody(kind: str, place: Install
 
 
 def test_a_record_that_cannot_be_written_leaves_the_log_working(place: Installation) -> None:
-    writer = LogWriter(place.home.log / model.name / f"{Ids().make()}.sqlite")
+    writer = LogWriter(place.home.log / model.name / f"{new_id()}.sqlite")
     (good,) = records(place, 1)
     with pytest.raises(UnavailableError, match="not written"):
         writer.append([dataclasses.replace(good, release=2**70)]).result(timeout=10)
@@ -245,7 +245,7 @@ def test_a_record_that_cannot_be_written_leaves_the_log_working(place: Installat
 def test_a_model_that_fails_is_answered_and_logs_nothing(place: Installation) -> None:
     """ONNX Runtime's errors are plain exceptions; a request may not wait for an answer that never comes."""
     served = load_released(place.home, place.trust, model.name)
-    path = place.home.log / model.name / f"{Ids().make()}.sqlite"
+    path = place.home.log / model.name / f"{new_id()}.sqlite"
     writer = LogWriter(path)
     narrow = dataclasses.replace(
         served, rules=dataclasses.replace(served.rules, names=(), nullable=np.ones(3, dtype=np.bool_), rules=())
@@ -263,7 +263,7 @@ def test_a_model_that_fails_is_answered_and_logs_nothing(place: Installation) ->
 
 
 def test_personal_columns_are_shown_only_to_who_asks_for_them(ready: dict[str, str], place: Installation) -> None:
-    writer = LogWriter(place.home.log / model.name / f"{Ids().make()}.sqlite")
+    writer = LogWriter(place.home.log / model.name / f"{new_id()}.sqlite")
     (record,) = records(place, 1)
     personal = dataclasses.replace(record, request_id="s3cret-id", input=(77.125, *record.input[1:]))
     writer.append([personal]).result(timeout=30)

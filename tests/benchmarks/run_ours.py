@@ -52,7 +52,7 @@ def _profile() -> Callable[[], Any]:
 
 
 def _import_outside_the_clock() -> None:
-    for name in ("ibis.backends.duckdb", "pandera.polars", "pyarrow.dataset", "pyarrow.parquet", "datasketches"):
+    for name in ("ibis.backends.duckdb", "pandera.polars", "pyarrow.dataset", "pyarrow.parquet"):
         importlib.import_module(name)
 
 

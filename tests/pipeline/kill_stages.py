@@ -26,7 +26,7 @@ import sklearn.model_selection  # noqa: F401
 
 from secure_ml.digests import sha256
 from secure_ml.evidence import EvidenceLog
-from secure_ml.inference_log.records import Ids, Record, now
+from secure_ml.inference_log.records import Record, new_id, now
 from secure_ml.inference_log.writer import LogWriter
 from secure_ml.installation import Installation
 from secure_ml.lineage.mlflow_registry import log_model
@@ -100,12 +100,11 @@ def count_writes(root: Path, at: int | None, total: Path) -> None:
 
 def write_log(place: Installation) -> None:
     now_released = releases(place.home, place.trust, model.name)[-1]
-    writer = LogWriter(place.home.log / model.name / f"{Ids().make()}.sqlite")
-    ids = Ids()
+    writer = LogWriter(place.home.log / model.name / f"{new_id()}.sqlite")
     values = tuple(float(PATIENT[name]) for name in model.features)
     digest = now_released.model_digest
     for _ in range(RECORDS):
-        record = Record(0, ids.make(), now(), model.name, 1, digest, None, values, "present", 0.6, 0.6)
+        record = Record(0, new_id(), now(), model.name, 1, digest, None, values, "present", 0.6, 0.6)
         writer.append([record]).result(timeout=30)
     writer.close()
 
