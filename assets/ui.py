@@ -39,7 +39,7 @@ def serve_ui(installation: Installation) -> int:
     commands = [
         [str(binaries / "dagster-webserver"), "-h", _HOST, "-p", str(port), "-w", workspace],
         [str(binaries / "dagster-daemon"), "run", "-w", workspace],
-        [sys.executable, "-m", "assets.reports", str(port + 1)],
+        [sys.executable, "-m", "assets.report_server", str(port + 1)],
         [
             *[str(binaries / "mlflow"), "server", "--host", _HOST, "--port", str(port + 2), "--workers", "1"],
             *["--backend-store-uri", f"sqlite:///{home.mlflow / 'mlflow.db'}"],

@@ -193,7 +193,7 @@ def reports(environment: dict[str, str]) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "assets.reports", str(port)],
+        [sys.executable, "-m", "assets.report_server", str(port)],
         cwd=ROOT,
         env={**os.environ, **environment},
         stderr=subprocess.DEVNULL,

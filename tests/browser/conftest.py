@@ -22,3 +22,11 @@ def browser() -> Iterator[webdriver.Chrome]:
     chrome = webdriver.Chrome(options=options, service=Service(driver))
     yield chrome
     chrome.quit()
+
+
+@pytest.fixture
+def look(browser: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
+    """The browser, with its screen and colour scheme reset after the test."""
+    yield browser
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

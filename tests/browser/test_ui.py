@@ -149,3 +149,15 @@ def test_sensors_and_schedule_are_shown_running(address: int, browser: webdriver
         browser, "heart_disease_arrival", "heart_disease_acceptance", "heart_disease_drift", "heart_disease_nightly"
     )
     keep(browser, "automation")
+
+
+def test_the_front_page_leads_to_dagster_and_mlflow(address: int, browser: webdriver.Chrome) -> None:
+    front = f"http://127.0.0.1:{address + 1}/"
+    browser.get(front)
+    require_shown(browser, "need a person", "✓ release 1", "✕ 3 waiting", "✕ alarm", "has not run yet")
+    keep(browser, "front_page_of_make_ui")
+    follow(browser, f":{address}/assets/heart_disease/release", "no link to the asset in Dagster")
+    require_shown(browser, "heart_disease", "release")
+    browser.get(front)
+    follow(browser, f":{address + 2}/#/experiments/", "no link to the MLflow run")
+    require_shown(browser, "cv_roc_auc")

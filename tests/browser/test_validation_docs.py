@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,62 +16,29 @@ from secure_ml.models.heart_disease import model
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.validated_dataset import validated_dataset
 from secure_ml.validation_docs import docs_folder, write_own_docs
-from tests.browser.browser_helpers import keep, require_shown, shown, take_away
+from tests.browser.browser_helpers import CONTRASTS, as_screen, keep, require_shown, shown, take_away
 from tests.installed_home import environment_in
 from tests.pages import HOSTILE, hostile_evidence
 
 FINDING = "chol: 123 of 123 rows below 50"
-CONTRASTS = """
-const channel = value => { value /= 255; return value <= .04045 ? value / 12.92 : ((value + .055) / 1.055) ** 2.4; };
-const light = color => { const [r, g, b] = color.match(/[\\d.]+/g).map(Number);
-  return .2126 * channel(r) + .7152 * channel(g) + .0722 * channel(b); };
-const ground = node => {
-  for (; node; node = node.parentElement) {
-    const color = getComputedStyle(node).backgroundColor;
-    if (!/, 0\\)$/.test(color)) return color;
-  }
-  return 'rgb(255, 255, 255)'; };
-const worded = node => [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim());
-return [...document.querySelectorAll('main *:not(title)')].filter(worded).map(node => {
-    const style = getComputedStyle(node);
-    const [a, b] = [light(node.namespaceURI.endsWith('svg') ? style.fill : style.color), light(ground(node))];
-    return [(Math.max(a, b) + .05) / (Math.min(a, b) + .05), node.tagName + ' ' + node.textContent.slice(0, 40)];
-  }).sort((a, b) => a[0] - b[0])[0];
-"""
 
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    place = Installation.from_environment(environment_in(tmp_path_factory.mktemp("docs")))
+    installation = Installation.from_environment(environment_in(tmp_path_factory.mktemp("docs")))
     for batch in model.batches.files:
-        dataset(place, model, batch)
+        dataset(installation, model, batch)
         try:
-            validated_dataset(place, model, batch)
+            validated_dataset(installation, model, batch)
         except RejectedError:
             assert batch in ("switzerland", "va")
-    write_own_docs(place)
-    return place
+    write_own_docs(installation)
+    return installation
 
 
 @pytest.fixture
 def pages(installation: Installation) -> Path:
     return docs_folder(installation)
-
-
-@pytest.fixture
-def look(browser: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
-    yield browser
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-
-
-def as_screen(browser: webdriver.Chrome, width: int, scheme: str) -> None:
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 1400, "deviceScaleFactor": 1, "mobile": width < 600},
-    )
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
 
 
 def open_batch(browser: webdriver.Chrome, pages: Path, batch: str) -> None:
@@ -140,29 +106,29 @@ def test_nothing_is_loaded_or_run(pages: Path, look: webdriver.Chrome) -> None:
 
 
 def test_no_hostile_name_runs_in_the_browser(tmp_path: Path, look: webdriver.Chrome) -> None:
-    place = Installation.from_environment(environment_in(tmp_path))
+    installation = Installation.from_environment(environment_in(tmp_path))
     for text in HOSTILE:
-        hostile_evidence(place, text)
-    write_own_docs(place)
+        hostile_evidence(installation, text)
+    write_own_docs(installation)
     # The attack works in this browser, on a page without our escaping.
     naive = tmp_path / "naive.html"
     naive.write_text(f"<!doctype html><title>naive</title><p>{HOSTILE[0]}</p>")
     look.get(naive.as_uri())
     assert look.title == "owned"
-    for path in sorted(docs_folder(place).rglob("*.html")):
+    for path in sorted(docs_folder(installation).rglob("*.html")):
         look.get(path.as_uri())
         assert look.title == "Validation of all models" or look.title.startswith("guarded: ")
         counts = look.execute_script(
             "return ['script', 'img', 'iframe', 'svg[onload]', 'b'].map(s => document.querySelectorAll(s).length)"
         )
         assert counts == [0, 0, 0, 0, 0]
-    look.get((docs_folder(place) / "index.html").as_uri())
+    look.get((docs_folder(installation) / "index.html").as_uri())
     require_shown(look, HOSTILE[0], HOSTILE[1])
     keep(look, "validation_hostile_names")
 
 
 def test_a_long_history_stays_readable(tmp_path: Path, look: webdriver.Chrome) -> None:
-    place = Installation.from_environment(environment_in(tmp_path))
+    installation = Installation.from_environment(environment_in(tmp_path))
     for day in range(200):
         bad = day % 9 == 4
         failed = 10 + day // 2 if bad else 3 if day % 4 == 1 else 0
@@ -171,8 +137,8 @@ def test_a_long_history_stays_readable(tmp_path: Path, look: webdriver.Chrome) -
             **{"tier": "block" if bad else "warn", "code": "out_of_range"},
             "sentence": f"price: {failed} of 200 rows above 100",
         }
-        EvidenceLog.of(place, "prices").append(
-            place.signer(),
+        EvidenceLog.of(installation, "prices").append(
+            installation.signer(),
             stage="validated_dataset",
             cause=digest_of({"day": day}),
             reasons=[str(finding["sentence"])] if bad else [],
@@ -185,9 +151,9 @@ def test_a_long_history_stays_readable(tmp_path: Path, look: webdriver.Chrome) -
             },
             facts={"rows": 200, "findings": [finding] if failed else []},
         )
-    write_own_docs(place)
+    write_own_docs(installation)
     as_screen(look, 1200, "dark")
-    look.get((docs_folder(place) / "index.html").as_uri())
+    look.get((docs_folder(installation) / "index.html").as_uri())
     require_shown(look, "200 batches, 200 validations", "the newest 60 validations", "price: 106 of 200 rows above 100")
     require_shown(look, "Blocked now (22)", "12 more blocked batches", "day_199")
     assert look.execute_script("return document.documentElement.scrollHeight") < 6000, (

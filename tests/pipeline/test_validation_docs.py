@@ -55,26 +55,26 @@ def written(installation: Installation) -> Path:
 
 
 def test_the_index_shows_what_blocks_first_and_links_to_pages_that_are_there(written: Path) -> None:
-    found = require_harmless((written / "index.html").read_bytes(), written, written / "index.html")
-    assert "Blocked now (1)" in found.text
-    text = found.text
+    page = require_harmless((written / "index.html").read_bytes(), written, written / "index.html")
+    assert "Blocked now (1)" in page.text
+    text = page.text
     assert text.index("guarded: odd") < text.index("All environments") < text.index("guarded · policy production")
-    for said in ("✕ 2 blocked", "✓ 1 passed", "x: 40 of 40 rows above 10", "discarded", "3 batches, 3 validations"):
-        assert said in text, said
+    for sentence in ("✕ 2 blocked", "✓ 1 passed", "x: 40 of 40 rows above 10", "discarded", "3 batches, 3 validations"):
+        assert sentence in text, sentence
 
 
 def test_the_page_of_a_refused_batch_has_its_failing_rules_first_then_its_distributions(written: Path) -> None:
     index = json.loads((written / "index.json").read_text())
     (environment,) = index["environments"]
     address = written / environment["batches"]["odd"]
-    found = require_harmless(address.read_bytes(), written, address)
+    page = require_harmless(address.read_bytes(), written, address)
     order = ("Failing rules (1)", "x: 40 of 40 rows above 10", "Quarantine", "Trend over batches", "Distributions")
-    places = [found.text.index(said) for said in order]
+    places = [page.text.index(sentence) for sentence in order]
     assert places == sorted(places)
-    assert "secure-ml quarantine show guarded" in found.text
-    assert found.tags.count("svg") >= 4
-    assert found.text.index("\nx\n") < found.text.index("\ny\n"), "the column that failed stands first"
-    assert "\n50\n" in found.text, "the lowest edge of the histogram of x"
+    assert "secure-ml quarantine show guarded" in page.text
+    assert page.tags.count("svg") >= 4
+    assert page.text.index("\nx\n") < page.text.index("\ny\n"), "the column that failed stands first"
+    assert "\n50\n" in page.text, "the lowest edge of the histogram of x"
 
 
 def test_the_page_of_a_discarded_batch_says_who_and_why(written: Path) -> None:
@@ -87,9 +87,9 @@ def test_the_page_of_a_discarded_batch_says_who_and_why(written: Path) -> None:
         "refused_under": None,
         "released_under": None,
     }
-    found = Page((written / item["page"]).read_bytes())
-    assert "Quarantine: discarded" in found.text
-    assert "a test export" in found.text
+    page = Page((written / item["page"]).read_bytes())
+    assert "Quarantine: discarded" in page.text
+    assert "a test export" in page.text
 
 
 def test_the_json_beside_each_page_says_the_same(written: Path) -> None:
@@ -116,9 +116,9 @@ def test_no_name_of_a_stranger_becomes_markup(installation: Installation) -> Non
     pages = sorted(root.rglob("*.html"))
     assert len(pages) == 1 + 2 * len(HOSTILE)
     for address in pages:
-        found = require_harmless(address.read_bytes(), root, address)
+        page = require_harmless(address.read_bytes(), root, address)
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e]", address.read_text())
-        shown = found.text
+        shown = page.text
         if address.name == "index.html":
             for text in HOSTILE[:6]:
                 assert text in shown, "the name itself is shown, as text"
@@ -207,8 +207,8 @@ def test_a_training_set_has_a_page_with_what_the_screens_found(installation: Ins
     state = write_own_docs(installation)
     (item,) = (item for item in state.validations if item.evidence.stage == "training_set")
     text = Page((docs_folder(installation) / page_of(item.evidence)).read_bytes()).text
-    for said in ("Warnings (1)", sentence, "first (200 rows), second (150 rows)", "300 rows accepted"):
-        assert said in text
+    for line in ("Warnings (1)", sentence, "first (200 rows), second (150 rows)", "300 rows accepted"):
+        assert line in text
     index = Page((docs_folder(installation) / "index.html").read_bytes()).text
     assert "guarded: training sets · policy production" in index
     assert "1 model, 1 environment, 2 validations" in index
@@ -253,8 +253,8 @@ def test_several_homes_make_one_dashboard(
     validated_dataset(experiment, model, "first")
     for name, value in environment_in(tmp_path).items():
         monkeypatch.setenv(name, value)
-    given = [f"--home=production={installation.home.root}", f"--home=experiment={other}"]
-    assert main(["validation-docs", *given, "--out", str(tmp_path / "pages")]) == 0
+    homes = [f"--home=production={installation.home.root}", f"--home=experiment={other}"]
+    assert main(["validation-docs", *homes, "--out", str(tmp_path / "pages")]) == 0
     assert "2 validations, 0 documents do not verify" in capsys.readouterr().err
     root = tmp_path / "pages"
     for address in root.rglob("*.html"):
@@ -263,7 +263,7 @@ def test_several_homes_make_one_dashboard(
     assert "home experiment, policy experiment" in text
     assert "home production, policy production" in text
     assert "blocks in production" in text
-    assert main(["validation-docs", *given]) == 2
+    assert main(["validation-docs", *homes]) == 2
     assert main(["validation-docs", "--home", "../x=/tmp", "--out", str(root)]) == 2
     with pytest.raises(PreconditionError, match="each name once"):
         write_docs([NamedHome("a", installation.home), NamedHome("a", Home(other))], installation.trust, root)

@@ -15,7 +15,7 @@ def draw(chart: Chart) -> str:
 
 
 @pytest.mark.parametrize(
-    ("part", "whole", "said"),
+    ("part", "whole", "expected"),
     [
         (0, 9, "0 %"),
         (9, 9, "100 %"),
@@ -25,15 +25,15 @@ def draw(chart: Chart) -> str:
         (0, 0, "0 %"),
     ],
 )
-def test_a_share_is_never_rounded_to_none_or_all(part: int, whole: int, said: str) -> None:
-    assert format_share(part, whole) == said
+def test_a_share_is_never_rounded_to_none_or_all(part: int, whole: int, expected: str) -> None:
+    assert format_share(part, whole) == expected
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(0.0, "0"), (1234567.0, "1,234,567"), (0.000123456, "0.00012346"), (1e300, "1e+300")]
+    ("value", "expected"), [(0.0, "0"), (1234567.0, "1,234,567"), (0.000123456, "0.00012346"), (1e300, "1e+300")]
 )
-def test_a_figure_is_short(value: float, said: str) -> None:
-    assert format_number(value) == said
+def test_a_figure_is_short(value: float, expected: str) -> None:
+    assert format_number(value) == expected
 
 
 def test_a_long_value_is_cut_in_the_picture_and_whole_beside_it() -> None:

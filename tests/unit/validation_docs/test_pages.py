@@ -11,7 +11,7 @@ from jinja2 import UndefinedError
 from secure_ml.validation_docs.pages import printable, render_page, template_environment
 from tests.pages import HOSTILE, Page
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TEMPLATES = sorted(
     path for folder in ("secure_ml", "assets") for path in (ROOT / folder).rglob("templates/*") if path.is_file()
 )
