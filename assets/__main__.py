@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import secrets
 import sys
 from pathlib import Path
 
 from secure_ml.errors import SecureMLError, UnavailableError
 from secure_ml.installation import Installation
+from secure_ml.safe_files import lock_folder, replace_file
 
 __all__ = ["main"]
 
@@ -42,9 +42,7 @@ def prepare_dagster(installation: Installation) -> None:
     home = installation.home.dagster
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings = Path(__file__).parent.parent / "infra" / "dagster.yaml"
-    beside = home / f".{secrets.token_hex(8)}"
-    beside.write_bytes(settings.read_bytes())
-    beside.replace(home / "dagster.yaml")  # never through a link that lies there
+    replace_file(home / "dagster.yaml", settings.read_bytes())
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ["SECURE_ML_HOME"] = str(installation.home.root)
     for name, value in (
@@ -60,7 +58,7 @@ def prepare_dagster(installation: Installation) -> None:
     from secure_ml.stages.incoming import batch_names
 
     # Two processes that make Dagster's SQLite files at once both stamp their revision, which nothing can open again.
-    with installation.home.locked(home), dg.DagsterInstance.get() as instance:
+    with lock_folder(home), dg.DagsterInstance.get() as instance:
         instance.get_runs_count()
         instance.all_instigator_state()
         instance.all_asset_keys()

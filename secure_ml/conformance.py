@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from secure_ml.contracts.request_rules import request_rules
 from secure_ml.errors import SecureMLError
-from secure_ml.home import read_file
+from secure_ml.safe_files import read_file
 from secure_ml.spec import GuardedModel
 from secure_ml.tables.batch_files import count_rows, open_batch
 

@@ -24,8 +24,9 @@ from typing import Literal
 
 from secure_ml.digests import Digest, Json, parse_digest, sha256
 from secure_ml.errors import MalformedError, RejectedError, UnavailableError
-from secure_ml.home import Home, read_file
+from secure_ml.home import Home
 from secure_ml.installation import Installation
+from secure_ml.safe_files import read_file
 from secure_ml.signing.envelope import sign_statement, verify_statement
 from secure_ml.signing.keys import Signer
 from secure_ml.signing.trust import Trust

@@ -7,9 +7,7 @@ model (`witness/<model>.json`), so that a home that was rolled back is refused.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +16,8 @@ from pathlib import Path
 from secure_ml.digests import Digest, Json, canonical_json, digest_of, parse_digest, parse_json, sha256
 from secure_ml.errors import MalformedError, PreconditionError, RejectedError, UnavailableError
 from secure_ml.evidence import Evidence, read_exactly
-from secure_ml.home import Home, read_file
+from secure_ml.home import Home
+from secure_ml.safe_files import read_file, replace_file
 from secure_ml.signing.envelope import sign_statement, verify_statement
 from secure_ml.signing.keys import Signer
 from secure_ml.signing.trust import Trust
@@ -246,13 +245,5 @@ def _check_witness(trust: Trust, model: str, found: list[Release]) -> _Witness |
 
 
 def _write_witness(trust: Trust, release: Release) -> None:
-    path = trust.root / "witness" / f"{release.model}.json"
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    fresh = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
-    with fresh.open("wb") as stream:
-        stream.write(
-            canonical_json({"number": release.number, "document": release.document, "made_at": release.made_at})
-        )
-        stream.flush()
-        os.fsync(stream.fileno())
-    fresh.replace(path)
+    witness = {"number": release.number, "document": release.document, "made_at": release.made_at}
+    replace_file(trust.root / "witness" / f"{release.model}.json", canonical_json(witness), durable=True)

@@ -47,7 +47,6 @@ PENDING: tuple[str, ...] = (
     "secure_ml/digests.py",
     "secure_ml/errors.py",
     "secure_ml/evidence.py",
-    "secure_ml/home.py",
     "secure_ml/inference_log/segments.py",
     "secure_ml/installation.py",
     "secure_ml/lineage/lake.py",

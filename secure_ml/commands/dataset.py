@@ -184,8 +184,8 @@ def _sign_manifest(args: argparse.Namespace) -> int:
     from secure_ml.datasets.sources.names import MANIFEST_FILE
     from secure_ml.digests import sha256
     from secure_ml.errors import PreconditionError
-    from secure_ml.home import write_derived
     from secure_ml.installation import Installation
+    from secure_ml.safe_files import replace_file
 
     source = LocalFolder(args.folder)
     files = {Path(source.place(name)).name: sha256(source.fetch(name, max_bytes=2 << 30)) for name in source.names()}
@@ -194,7 +194,7 @@ def _sign_manifest(args: argparse.Namespace) -> int:
     public = installation.trust.key_file(signer.keyid)
     path = args.output or args.folder / MANIFEST_FILE
     try:
-        write_derived(path, sign_manifest(args.source, files, signer))
+        replace_file(path, sign_manifest(args.source, files, signer))
     except OSError as error:
         raise PreconditionError(f"{path}: cannot be written ({error.strerror})") from None
     document = {

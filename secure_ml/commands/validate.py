@@ -156,7 +156,7 @@ def _report(args: argparse.Namespace) -> tuple[str, Report]:
     from secure_ml.contracts.relaxed_reports import relax_batch_report
     from secure_ml.contracts.validate import check
     from secure_ml.errors import PreconditionError
-    from secure_ml.home import read_file
+    from secure_ml.safe_files import read_file
     from secure_ml.spec import find_model
     from secure_ml.tables.batch_files import open_batch
 

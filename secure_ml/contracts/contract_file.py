@@ -11,7 +11,7 @@ from typing import Any
 from secure_ml.contracts.rules import to_schema
 from secure_ml.digests import Digest, sha256
 from secure_ml.errors import MalformedError, PreconditionError
-from secure_ml.home import read_file
+from secure_ml.safe_files import read_file
 
 __all__ = ["Contract", "load_contract"]
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secure_ml.errors import UnavailableError
-from secure_ml.home import Home, write_derived
+from secure_ml.home import Home
 from secure_ml.inference_log.segments import render_segment
+from secure_ml.safe_files import replace_file
 
 if TYPE_CHECKING:
     import duckdb
@@ -66,7 +67,7 @@ def rebuild(home: Home) -> Path:
         ("findings.json", b"{}"),
         ("records.parquet", render_segment([], [])),
     ):
-        write_derived(empty / name, content)
+        replace_file(empty / name, content)
     fresh = home.lake / f".{secrets.token_hex(8)}.duckdb"
     try:
         with contextlib.closing(duckdb.connect(str(fresh), config=_CONFIGURATION)) as database:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from secure_ml.errors import UnavailableError
 from secure_ml.home import Home
+from secure_ml.safe_files import lock_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -137,7 +138,7 @@ def _client(home: Home) -> Iterator[MlflowClient]:
         logging.getLogger(name).setLevel(logging.ERROR)
 
     uri = f"sqlite:///{home.mlflow / 'mlflow.db'}"
-    with home.locked(home.mlflow):
+    with lock_folder(home.mlflow):
         try:
             yield MlflowClient(tracking_uri=uri, registry_uri=uri)
         except (MlflowException, SQLAlchemyError, OSError) as error:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import re
-import secrets
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +19,7 @@ from secure_ml.installation import Installation
 from secure_ml.profiles.distances import Distance, compare_profiles
 from secure_ml.profiles.document import Profile
 from secure_ml.profiles.document import parse as parse_profile
+from secure_ml.safe_files import create_folder
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset_folder, is_manifest, read_batch
 from secure_ml.stages.training_set import TRAINING_FILE
@@ -121,16 +120,10 @@ def checkout(installation: Installation, model: str, name: str, folder: Path) ->
         raise PreconditionError(f"{folder}: lies in the home; name a folder outside of it")
     version = find_version(installation, model, name)
     files = read_subjects(version.evidence, dataset_folder(installation.home, model, version.id))
-    fresh = folder.parent / f".{folder.name}-{secrets.token_hex(8)}"
     try:
-        fresh.mkdir(mode=0o700, parents=True)  # it may hold personal data
-        for file, content in files.items():
-            (fresh / file).write_bytes(content)
-        fresh.rename(folder)
+        create_folder(folder, files, drafts=folder.parent)
     except OSError as error:
         raise PreconditionError(f"{folder}: cannot be written ({error.strerror})") from None
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
     return version, sorted(files)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from secure_ml.digests import Digest, sha256
 from secure_ml.errors import RejectedError, SecureMLError
 from secure_ml.evidence import Evidence, EvidenceLog, read_subjects
-from secure_ml.home import read_file
 from secure_ml.installation import Installation
 from secure_ml.quarantine.entries import ROWS_ASIDE, entries, hold, rows_aside
 from secure_ml.releases import SIGNATURE, current_release, read_released, releases
+from secure_ml.safe_files import read_file
 from secure_ml.signing.model_signature import verify_model
 from secure_ml.spec import GuardedModel
 from secure_ml.stages.dataset import dataset_folder, find_batch

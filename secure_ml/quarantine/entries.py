@@ -16,9 +16,10 @@ from typing import Literal
 from secure_ml.digests import sha256
 from secure_ml.errors import RejectedError
 from secure_ml.evidence import Evidence, EvidenceLog
-from secure_ml.home import Home, read_file
+from secure_ml.home import Home
 from secure_ml.installation import Installation
 from secure_ml.quarantine.folder import ROWS_FILE
+from secure_ml.safe_files import read_file
 from secure_ml.spec import GuardedModel
 
 __all__ = [

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import os
-import secrets
+import contextlib
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
-from secure_ml.errors import PreconditionError, SecureMLError
-from secure_ml.home import read_file
+from secure_ml.errors import PreconditionError, RejectedError, SecureMLError
+from secure_ml.safe_files import create_file, read_file
 from secure_ml.signing.key_ids import MAX_KEY_BYTES, keyid_of
 
 __all__ = ["Signer", "create_key", "signer_path"]
@@ -91,19 +90,8 @@ def signer_path(uri: str) -> Path:
 
 def create_key(path: Path) -> None:
     """Create an EC P-256 key file of mode 0600; if another process creates it first, keep that one."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(pem)
-        stream.flush()
-        os.fsync(stream.fileno())
-    try:
-        path.hardlink_to(draft)
-    except FileExistsError:
-        return
-    finally:
-        draft.unlink()
+    with contextlib.suppress(RejectedError):  # another process created its key first
+        create_file(path, pem, drafts=path.parent)

@@ -9,7 +9,6 @@ A verifier takes its keys from the trust root, never from beside the file that i
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from secure_ml.digests import parse_json
 from secure_ml.errors import MalformedError, PreconditionError, RejectedError, SecureMLError
-from secure_ml.home import read_file
+from secure_ml.safe_files import create_folder, read_file
 from secure_ml.signing.key_ids import MAX_KEY_BYTES, keyid_of, public_pem
 from secure_ml.signing.keys import Signer, create_key, signer_path
 
@@ -139,18 +138,7 @@ def create_signer_and_trust(uri: str, root: Path) -> None:
         if not path.exists():
             create_key(path)
         public_key = Signer.from_uri(uri).public_key
-        draft = root.parent / f".{root.name}-{secrets.token_hex(8)}"
-        (draft / "keys").mkdir(mode=0o700, parents=True)
-        (draft / "keys" / "signer.pem").write_bytes(public_pem(public_key))
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            (draft / "keys").rename(root / "keys")
-        except OSError:
-            if not (root / "keys").is_dir():
-                raise
-            (draft / "keys" / "signer.pem").unlink()
-            (draft / "keys").rmdir()
-        draft.rmdir()
+        create_folder(root / "keys", {"signer.pem": public_pem(public_key)}, drafts=root)
     except OSError as error:
         raise PreconditionError(
             f"signer and trust root: cannot be created ({error.strerror}: {error.filename}); "

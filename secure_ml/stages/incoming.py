@@ -17,7 +17,8 @@ from secure_ml.datasets.sources.names import BATCH_NAME
 from secure_ml.digests import Digest, digest_of, sha256
 from secure_ml.errors import MalformedError, PreconditionError, RejectedError, UnavailableError
 from secure_ml.evidence import Evidence, EvidenceLog
-from secure_ml.home import Home, read_file
+from secure_ml.home import Home
+from secure_ml.safe_files import read_file
 from secure_ml.spec import GuardedModel
 
 __all__ = [

@@ -12,6 +12,7 @@ from secure_ml.inference_log.records import RECORD_SCHEMA_VERSION, Record
 from secure_ml.inference_log.segments import delete_sealed, read_unsealed, render_segment, unsealed_files
 from secure_ml.installation import Installation
 from secure_ml.releases import current_release, releases
+from secure_ml.safe_files import lock_folder
 from secure_ml.spec import GuardedModel
 
 __all__ = ["NothingLoggedError", "inference_log", "sealed_segments", "segment_folder"]
@@ -54,7 +55,7 @@ def inference_log(installation: Installation, model: GuardedModel) -> Evidence:
         NothingLoggedError: No prediction was logged yet.
         UnavailableError: Nothing is released.
     """
-    with installation.home.locked(installation.home.log / model.name):
+    with lock_folder(installation.home.log / model.name):
         return _seal_all(installation, model)
 
 

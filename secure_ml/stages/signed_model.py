@@ -5,9 +5,9 @@ from __future__ import annotations
 from secure_ml.digests import digest_of, sha256
 from secure_ml.errors import RejectedError, SecureMLError
 from secure_ml.evidence import Evidence, EvidenceLog, read_subjects, require
-from secure_ml.home import read_file
 from secure_ml.installation import Installation
 from secure_ml.releases import SIGNATURE
+from secure_ml.safe_files import read_file
 from secure_ml.signing.model_signature import sign_model, verify_model
 from secure_ml.spec import GuardedModel
 from secure_ml.tiers import require_production

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from secure_ml.errors import MalformedError
-from secure_ml.home import open_file
+from secure_ml.safe_files import open_file
 from secure_ml.tables.queries import LIMIT_S, MEMORY, Opened, bounded_memory, said
 from secure_ml.tables.text_files import MAX_COLUMNS, column_names, inspect_text, refuse_names, separated_by
 from secure_ml.tables.text_types import readings

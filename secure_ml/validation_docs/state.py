@@ -15,9 +15,10 @@ from urllib.parse import quote
 from secure_ml.digests import Digest, Json, sha256
 from secure_ml.errors import MalformedError, RejectedError, SecureMLError
 from secure_ml.evidence import Evidence, EvidenceLog
-from secure_ml.home import Home, read_file
+from secure_ml.home import Home
 from secure_ml.profiles.document import Profile, parse
 from secure_ml.quarantine.entries import DECISION_STAGE, HELD, ROWS_ASIDE, WITHDRAWAL_STAGE, Entry, pair
+from secure_ml.safe_files import read_file
 from secure_ml.signing.trust import Trust
 from secure_ml.validation_docs.charts import TrendBar, Verdict
 

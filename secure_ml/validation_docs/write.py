@@ -14,8 +14,9 @@ from typing import Any
 from secure_ml.digests import canonical_json
 from secure_ml.errors import PreconditionError, SecureMLError, UnavailableError
 from secure_ml.evidence import Evidence
-from secure_ml.home import Home, write_derived
+from secure_ml.home import Home
 from secure_ml.installation import Installation
+from secure_ml.safe_files import replace_file
 from secure_ml.signing.trust import Trust
 from secure_ml.validation_docs.index_page import render_index
 from secure_ml.validation_docs.state import NamedHome, Validation, ValidationState, load_profile, load_state
@@ -79,8 +80,8 @@ def write_docs(homes: Sequence[NamedHome], trust: Trust, folder: Path, *, batch:
         for name in by_name if batch is None else []:
             _remove_other_pages(folder / name, written)
         index, document = render_index(state)
-        write_derived(folder / "index.html", index)
-        write_derived(folder / "index.json", canonical_json(document))
+        replace_file(folder / "index.html", index)
+        replace_file(folder / "index.json", canonical_json(document))
     except OSError as error:
         raise UnavailableError(f"validation docs: {folder} cannot be written ({error.strerror})") from None
     return state
@@ -127,8 +128,8 @@ def _write_pages(path: Path, page: bytes, document: dict[str, Any]) -> set[Path]
     _make_folder(path.parent.parent)
     _make_folder(path.parent)
     return {
-        write_derived(path.with_name(f"{path.name}.html"), page),
-        write_derived(path.with_name(f"{path.name}.json"), canonical_json(document)),
+        replace_file(path.with_name(f"{path.name}.html"), page),
+        replace_file(path.with_name(f"{path.name}.json"), canonical_json(document)),
     }
 
 

@@ -154,7 +154,7 @@ def test_a_link_in_the_cache_is_not_followed(repository: Path, tmp_path: Path) -
         ("outs:\n- md5: 1234\n  hash: md5\n  path: bad.csv\n", "expected outs with path and md5"),
         ("[" * 5_000, "not YAML (ParserError)"),
         ("[" * 5_000 + "]" * 5_000, "not YAML (RecursionError)"),
-        ("x" * 70_000, "at most 65536 are read"),
+        ("x" * 70_000, "expected at most 65536 bytes"),
         ("outs:\n- &a [x]\n" + "- [*a, *a, *a]\n" * 9, "holds an alias"),
         ("a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}\n" for n in range(1, 64)), "alias"),
     ],

@@ -21,9 +21,9 @@ from secure_ml.contracts.engine.binding import Bound
 from secure_ml.contracts.engine.declared_profiles import profile_as_declared, profile_columns
 from secure_ml.contracts.findings import Finding, Report, in_order
 from secure_ml.contracts.rules import Rules, compile_rules
-from secure_ml.home import read_file
 from secure_ml.profiles.distances import Distance, Measure, compare_profiles
 from secure_ml.profiles.document import Profile, parse
+from secure_ml.safe_files import read_file
 from secure_ml.tables.data_files import open_table
 
 __all__ = ["load_reference", "needs_previous", "with_comparisons"]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from secure_ml.datasets.sources.names import MANIFEST_FILE, batches_in, only, read_manifest
 from secure_ml.errors import MalformedError, UnavailableError
-from secure_ml.home import read_file
+from secure_ml.safe_files import read_file
 
 __all__ = ["DVC"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from secure_ml.datasets.sources.names import BATCH_NAME, MANIFEST_FILE, batches_in, file_names, only, read_manifest
 from secure_ml.errors import UnavailableError
-from secure_ml.home import read_file
+from secure_ml.safe_files import read_file
 
 __all__ = ["LocalFolder"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from secure_ml.errors import MalformedError, UnavailableError
-from secure_ml.home import read_file
+from secure_ml.safe_files import read_file
 
 __all__ = [
     "BATCH_NAME",

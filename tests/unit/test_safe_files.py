@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from secure_ml.errors import MalformedError, RejectedError, UnavailableError
-from secure_ml.home import Home, read_file, read_folder
+from secure_ml.home import Home
+from secure_ml.safe_files import read_file, read_folder
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_a_file_over_the_limit_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "large"
     with path.open("wb") as stream:
         stream.truncate(1 << 40)
-    with pytest.raises(MalformedError, match=r"bytes, at most 10 are read"):
+    with pytest.raises(MalformedError, match="expected at most 10 bytes, found"):
         read_file(path, max_bytes=10)
     path.write_bytes(b"x" * 10)
     assert read_file(path, max_bytes=10) == b"x" * 10
@@ -84,5 +85,5 @@ def test_a_file_over_the_limit_is_refused_unread(tmp_path: Path) -> None:
 
 def test_a_file_that_lies_about_its_size_is_bounded_too() -> None:
     """Files of /proc say that they are empty."""
-    with pytest.raises(MalformedError, match="more than 10 bytes"):
+    with pytest.raises(MalformedError, match="expected at most 10 bytes"):
         read_file(Path("/proc/self/status"), max_bytes=10)
