@@ -7,13 +7,13 @@ or wrong use. Results are printed on standard output, and one sentence for peopl
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
 
 from secure_ml.commands import (
     check,
+    completion,
     contract,
     dataset,
     infer_contract,
@@ -37,13 +37,17 @@ _GROUPS = {
     "data of a model": (dataset, quarantine, validation_docs),
     "models": (check, status, verify),
     "service": (serve, log),
+    "shell": (completion,),
 }
 _SUMMARY = "Guarded models: contracts, signed evidence, releases, and a service that serves only verified releases."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    args = _parser().parse_args(arguments)
+    parser = _parser()
+    if "_ARGCOMPLETE" in os.environ:
+        completion.complete(parser)
+    args = parser.parse_args(arguments)
     run: Run = args.run
     try:
         return run(args)
@@ -58,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _fail(args: argparse.Namespace, error: SecureMLError, code: int) -> int:
     if args.json:
+        import json
+
         print(json.dumps({"ok": False, "error": type(error).__name__, "reason": str(error)}))
     print(plain(f"secure-ml {args.command}: {error}"), file=sys.stderr)
     return code

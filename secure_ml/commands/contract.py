@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 
 from secure_ml.commands.output import ACCEPTED, REJECTED, AddCommand, say
@@ -26,6 +25,8 @@ def add(command: AddCommand) -> None:
 
 
 def _contract(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
     from secure_ml.contracts.authoring.diff import diff_contracts
     from secure_ml.contracts.contract_file import load_contract
 

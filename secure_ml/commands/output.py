@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -37,6 +36,8 @@ class AddCommand(Protocol):
 def say(args: argparse.Namespace, document: dict[str, Any], lines: list[str], sentence: str) -> None:
     """Print the result on standard output, as lines or as one JSON document, and a sentence on standard error."""
     if args.json:
+        import json
+
         print(json.dumps(document, ensure_ascii=False, default=str))
     else:
         for line in lines:
