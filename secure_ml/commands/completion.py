@@ -39,9 +39,9 @@ def add(command: AddCommand) -> None:
 
 
 def _completion(args: argparse.Namespace) -> int:
-    import argcomplete
+    from argcomplete.shell_integration import shellcode
 
-    script = argcomplete.shellcode(["secure-ml"], shell=args.shell)
+    script = shellcode(["secure-ml"], shell=args.shell)
     if args.json:
         import json
 

@@ -1,14 +1,16 @@
-"""`dataset`: the versions of a model's datasets, and the signed manifest of a source."""
+"""`secure-ml dataset`: show, compare and check out dataset versions, and sign the manifest of a source."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from secure_ml.commands.output import ACCEPTED, ENVIRONMENT, AddCommand, Run, counted, say
+
+if TYPE_CHECKING:
+    from secure_ml.operations.dataset_versions import Version
 
 __all__ = ["add"]
 
@@ -19,74 +21,88 @@ def add(command: AddCommand) -> None:
     """Declare the command."""
     dataset = command(
         "dataset",
-        _log,  # never by itself: an action is required, and brings its own
-        "Show, compare and check out dataset versions; sign a source's manifest.",
-        "A version is content-addressed and never changed. Everything shown was verified.",
+        _log,  # never called: an action is required, and each action sets its own function
+        "Show, compare and check out dataset versions, and sign a source's manifest.",
+        "The id of a version is a digest of its content. Every document shown has been verified.",
     )
     actions = dataset.add_subparsers(dest="action", required=True, metavar="ACTION")
 
-    def action(name: str, run: Run, text: str, more: str) -> argparse.ArgumentParser:
+    def action(name: str, run: Run, summary: str, details: str) -> argparse.ArgumentParser:
         added = actions.add_parser(
             name,
-            help=text,
-            description=f"{text}\n\n{more}",
+            help=summary,
+            description=f"{summary}\n\n{details}",
             epilog=ENVIRONMENT,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        # Without a default of its own, so that it does not undo one that stands before the action.
+        # SUPPRESS: otherwise the default would overwrite a --json that stands before the action.
         json_help = "print one JSON document instead of text"
         added.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=json_help)
         added.set_defaults(run=run)
         return added
 
-    log = action("log", _log, "List versions and refusals, oldest first.", "Every document shown was verified.")
+    _add_log(action)
+    _add_diff(action)
+    _add_checkout(action)
+    _add_sign_manifest(action)
+
+
+def _add_log(action: AddCommand) -> None:
+    log = action("log", _log, "List versions and refusals, oldest first.", "Every document shown has been verified.")
     log.add_argument("model", metavar="MODEL", help="a model")
     log.add_argument("batch", metavar="BATCH", nargs="?", help="one batch (default: all, and training sets)")
 
+
+def _add_diff(action: AddCommand) -> None:
     diff = action(
         "diff",
         _diff,
-        "Say how version B differs from version A: rows, columns, profiles.",
-        "Rows are matched by value, whatever their order, and named by digest; no cell is printed. At most 20 digests\n"
-        "of each kind are shown, with --json at most 1,000.",
+        "Compare version B with version A: rows, columns and profiles.",
+        "Rows are matched by value in any order, and printed as digests, never as cells. The list has at most 20\n"
+        "digests of each kind, and at most 1,000 with --json.",
     )
     diff.add_argument("model", metavar="MODEL", help="a registered model")
     for name in ("A", "B"):
-        diff.add_argument(name.lower(), metavar=name, help="first characters of a version, or a batch for its newest")
+        diff.add_argument(name.lower(), metavar=name, help="first characters of a version, or a batch name")
 
+
+def _add_checkout(action: AddCommand) -> None:
     checkout = action(
         "checkout",
         _checkout,
         "Write the verified files of a version into a new folder.",
-        "One changed byte, and nothing is written. A folder that is there is never written to.",
+        "If one byte of a file has changed, nothing is written. An existing folder is never written to.",
     )
     checkout.add_argument("model", metavar="MODEL", help="a model")
-    checkout.add_argument("version", metavar="VERSION", help="first characters of a version, or a batch for its newest")
-    checkout.add_argument("folder", metavar="FOLDER", type=Path, help="a folder that is not there yet")
+    checkout.add_argument("version", metavar="VERSION", help="first characters of a version, or a batch name")
+    checkout.add_argument("folder", metavar="FOLDER", type=Path, help="a folder that does not exist yet")
 
+
+def _add_sign_manifest(action: AddCommand) -> None:
     sign = action(
         "sign-manifest",
         _sign_manifest,
-        "Sign which batches a source has, and with which bytes.",
-        "Lists each batch of FOLDER (NAME.csv, .parquet, .arrow, .jsonl) with its SHA-256 in manifest.dsse.json,\n"
-        "signed by SECURE_ML_SIGNER. Who takes the batches in puts the public key into sources/NAME/keys/ of its\n"
-        "trust root: there it signs for this source and nothing else.",
+        "Sign a manifest of the batches of a source and their digests.",
+        "The manifest, manifest.dsse.json, lists each batch of FOLDER (NAME.csv, .parquet, .arrow, .jsonl) with its\n"
+        "SHA-256 and is signed by SECURE_ML_SIGNER. The receiver of the batches puts the public key into\n"
+        "sources/NAME/keys/ of its trust root. There the key can sign for this source only.",
     )
     sign.add_argument("folder", metavar="FOLDER", type=Path, help="a folder of batches")
     sign.add_argument(
-        "--source", required=True, metavar="NAME", help="the source's name in the model's file, or inbox.MODEL"
+        "--source", required=True, metavar="NAME", help="name of the source in the model's file, or inbox.MODEL"
     )
-    sign.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: FOLDER/manifest.dsse.json)")
+    sign.add_argument("--output", type=Path, metavar="FILE", help="file to write (default: FOLDER/manifest.dsse.json)")
 
 
 def _log(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
     from secure_ml.installation import Installation
     from secure_ml.operations.dataset_versions import list_versions
 
-    found = list_versions(Installation.for_verification(os.environ), args.model, args.batch)
+    versions = list_versions(Installation.for_verification(os.environ), args.model, args.batch)
     rows: list[dict[str, Any]] = []
-    lines: list[str] = []
-    for version in found:
+    for version in versions:
         evidence, manifest = version.evidence, version.manifest
         rows.append(
             {
@@ -100,28 +116,28 @@ def _log(args: argparse.Namespace) -> int:
                 "manifest": asdict(manifest) if manifest else None,
             }
         )
-        said = evidence.reasons[0] if evidence.reasons else ""
-        if manifest is not None:
-            said = f"{manifest.rows} rows, from {manifest.origin}"
-            said += "".join(
-                f", {name} {digest[:12]}"
-                for name, digest in (("contract", manifest.contract), ("profile", manifest.profile))
-                if digest
-            )
-            said += "".join(f", after {parent[:12]}" for parent in manifest.parents)
-        said += ", sent again" if evidence.stage == "dataset" and "follows" in evidence.inputs else ""
-        of = f"{evidence.stage} {version.batch or ''}".strip()
-        lines.append(f"{version.id[:12]}  {evidence.made_at[:19]}  {of:<32} {evidence.decision:<8}  {said}".rstrip())
-    say(
-        args,
-        {"ok": True, "model": args.model, "versions": rows},
-        lines,
-        f"{args.model}: {counted(len(found), 'version')}",
-    )
+    document = {"ok": True, "model": args.model, "versions": rows}
+    lines = [_version_line(version) for version in versions]
+    say(args, document, lines, f"{args.model}: {counted(len(versions), 'version')}")
     return ACCEPTED
 
 
+def _version_line(version: Version) -> str:
+    evidence, manifest = version.evidence, version.manifest
+    details = evidence.reasons[0] if evidence.reasons else ""
+    if manifest is not None:
+        details = f"{manifest.rows} rows, from {manifest.origin}"
+        for name, digest in (("contract", manifest.contract), ("profile", manifest.profile)):
+            details += f", {name} {digest[:12]}" if digest else ""
+        details += "".join(f", after {parent[:12]}" for parent in manifest.parents)
+    details += ", sent again" if evidence.stage == "dataset" and "follows" in evidence.inputs else ""
+    subject = f"{evidence.stage} {version.batch or ''}".strip()
+    return f"{version.id[:12]}  {evidence.made_at[:19]}  {subject:<32} {evidence.decision:<8}  {details}".rstrip()
+
+
 def _diff(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
     from secure_ml.installation import Installation
     from secure_ml.operations.dataset_versions import compare
     from secure_ml.spec import find_model
@@ -134,14 +150,14 @@ def _diff(args: argparse.Namespace) -> int:
         lines += [f"{sign} {digest}" for digest in digests[:_MAX_SHOWN]]
         if len(digests) > _MAX_SHOWN:
             lines.append(f"{sign} and {len(digests) - _MAX_SHOWN} more with --json")
-    for said, names in (
+    for change, names in (
         ("added", difference.columns_added),
         ("removed", difference.columns_removed),
         ("of another type", difference.columns_retyped),
     ):
-        lines += [f"column {said}: {name}" for name in names]
+        lines += [f"column {change}: {name}" for name in names]
     if distances is None:
-        lines.append("profiles: not compared, one of the two has none")
+        lines.append("profiles: not compared, because one version has no profile")
     for distance in distances or ():
         if distance.value > distance.bound:
             lines.append(
@@ -206,7 +222,7 @@ def _sign_manifest(args: argparse.Namespace) -> int:
         "files": files,
     }
     lines = [f"{digest}  {name}" for name, digest in files.items()]
-    lines.append(f"public key, for sources/{args.source}/keys/ of the trust root of who takes these in: {public}")
+    lines.append(f"public key, for sources/{args.source}/keys/ of the receiver's trust root: {public}")
     say(
         args,
         document,

@@ -1,4 +1,4 @@
-"""`validate`: a file against a data contract."""
+"""`secure-ml validate`: validate a file against a data contract."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import gc
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,33 +31,34 @@ def add(command: AddCommand) -> None:
     validate = command(
         "validate",
         _validate,
-        "Hold a file against a data contract.",
-        "Needs no Dagster and keeps nothing. Findings name column, rule and count, never a value.\n"
-        "FILE is Parquet, Arrow IPC, JSON lines or CSV, told by its content; CONTRACT.py is run.",
+        "Validate a file against a data contract.",
+        "Needs no Dagster and writes nothing. A finding names the column, the rule and a count, never a value.\n"
+        "FILE is Parquet, Arrow IPC, JSON lines or CSV, recognised by its content. CONTRACT.py is executed.",
     )
     validate.add_argument(
         "contract", metavar="MODEL|CONTRACT.py", help="a registered model, or a file with one pandera schema"
     )
-    validate.add_argument(
-        "file", metavar="FILE", type=Path, help="a CSV file of a model may leave out its line of names"
-    )
+    validate.add_argument("file", metavar="FILE", type=Path, help="the file; a CSV file for MODEL may have no header")
     validate.add_argument(
         "--environment",
         metavar="NAME",
-        help="where the file comes from: training, serving, or what the contract names (default: in all)",
+        help="where the file comes from: training, serving, or a name in the contract (default: all of them)",
     )
     validate.add_argument(
-        "--previous", metavar="FILE|PROFILE.json", type=Path, help="the batch before, or its profile: look for drift"
+        "--previous",
+        metavar="FILE|PROFILE.json",
+        type=Path,
+        help="the previous batch or its profile: look for drift",
     )
     validate.add_argument(
-        "--training", metavar="FILE|PROFILE.json", type=Path, help="the training data, or its profile: look for skew"
+        "--training", metavar="FILE|PROFILE.json", type=Path, help="the training data or its profile: look for skew"
     )
     validate.add_argument(
         "--slice",
         metavar="COLUMN[=VALUE|=LOW..HIGH]",
         action="append",
         default=[],
-        help="look at each value's rows too, or at those of one value or range; repeatable",
+        help="validate the rows of each value too, or of one value or range; repeatable",
     )
     validate.add_argument(
         "--policy",
@@ -69,16 +69,16 @@ def add(command: AddCommand) -> None:
         "--personal-data",
         choices=["warn", "block", "off"],
         default="warn",
-        help="what to do about e-mail addresses, phone and card numbers, IBANs and national ids in a column that the "
-        "contract does not call personal; warn looks at the first million rows, block at all (default: warn)",
+        help="warn about or block e-mail addresses, phone and card numbers, IBANs and national ids in columns that the "
+        "contract does not declare personal; warn reads the first million rows, block reads all (default: warn)",
     )
     add_csv_options(validate)
-    validate.add_argument("--junit", metavar="FILE", type=Path, help="write the findings as JUnit XML too")
-    validate.add_argument("--sarif", metavar="FILE", type=Path, help="write the findings as SARIF 2.1.0 too")
+    validate.add_argument("--junit", metavar="FILE", type=Path, help="also write the findings as JUnit XML")
+    validate.add_argument("--sarif", metavar="FILE", type=Path, help="also write the findings as SARIF 2.1.0")
 
 
 def _import() -> None:
-    """Import with the garbage collector off: to search again and again what stays anyway is a third of the cost."""
+    """Import with the garbage collector off, which saves a third of the time."""
     gc.disable()
     try:
         import ibis.backends.duckdb  # noqa: F401 - imported here so that it costs less
@@ -90,7 +90,9 @@ def _import() -> None:
 
 
 def _validate(args: argparse.Namespace) -> int:
-    _policy(args)  # a misspelt one is said before anything is read
+    from dataclasses import asdict
+
+    _policy(args)  # a misspelt policy is reported before anything is read
     _import()
     name, report = _report(args)
     if not report.rows:
@@ -98,7 +100,7 @@ def _validate(args: argparse.Namespace) -> int:
     blocking = sum(finding.tier == "block" for finding in report.findings)
     warnings = len(report.findings) - blocking
     verdict = "accepted" if report.accepted else "rejected"
-    under = " under policy experiment" if _policy(args) == "experiment" else ""
+    policy = " under policy experiment" if _policy(args) == "experiment" else ""
     if args.junit or args.sarif:
         from secure_ml.contracts.ci_reports import render_junit, render_sarif
 
@@ -121,7 +123,7 @@ def _validate(args: argparse.Namespace) -> int:
         [f"{finding.tier}: {finding.sentence} [{finding.code}]{_first(finding)}" for finding in report.findings]
         + [f"not compiled: {item.column or 'table'}: {item.rule}: {item.why}" for item in report.fallbacks]
         + _unjudged(report),
-        f"{args.file.name}: {verdict}{under}: "
+        f"{args.file.name}: {verdict}{policy}: "
         f"{counted(report.rows, 'row')}, {counted(blocking, 'blocking finding')}, {counted(warnings, 'warning')}",
     )
     return ACCEPTED if report.accepted else REJECTED
@@ -132,7 +134,7 @@ def _first(finding: Finding) -> str:
 
 
 def _unjudged(report: Report) -> list[str]:
-    """Say which slices were too small: each by itself, or the number of them where a slice has many."""
+    """Return lines about the slices with too few rows: one per slice, or one in all if there are many."""
     lines: list[str] = []
     for name in dict.fromkeys(part.slice for part in report.unjudged):
         parts = [part for part in report.unjudged if part.slice == name]
@@ -152,7 +154,7 @@ def _too_few(rows: int) -> str:
 
 def _report(args: argparse.Namespace) -> tuple[str, Report]:
     if args.contract.endswith(".py"):
-        return _of_file(args)
+        return _validate_with_file(args)
     from secure_ml.contracts.relaxed_reports import relax_batch_report
     from secure_ml.contracts.validate import check
     from secure_ml.errors import PreconditionError
@@ -162,18 +164,18 @@ def _report(args: argparse.Namespace) -> tuple[str, Report]:
 
     if args.columns or args.null:
         raise PreconditionError(
-            "validate: --columns and --null are for CONTRACT.py; a model says how its batch is read"
+            "validate: --columns and --null work with CONTRACT.py only; leave them out, the model declares them"
         )
     model = find_model(args.contract)
     content = read_file(args.file, max_bytes=model.batches.max_bytes)
     table = open_batch(content, model.batches, args.file.name)
     reading = {"columns": model.batches.columns, "null": model.batches.null}
-    beside = _references(args, model.schema, reading)
-    report = check(table, model, environment=args.environment, slices=args.slice, **beside)
+    references = _references(args, model.schema, reading)
+    report = check(table, model, environment=args.environment, slices=args.slice, **references)
     return model.name, relax_batch_report(_screened(args, report, model.schema), _policy(args), model.label)
 
 
-def _of_file(args: argparse.Namespace) -> tuple[str, Report]:
+def _validate_with_file(args: argparse.Namespace) -> tuple[str, Report]:
     from secure_ml.contracts.contract_file import load_contract
     from secure_ml.contracts.relaxed_reports import relax_table_report
     from secure_ml.contracts.validate import check_table
@@ -185,8 +187,8 @@ def _of_file(args: argparse.Namespace) -> tuple[str, Report]:
     if args.previous or args.training or args.slice:
         from secure_ml.contracts.validate import find_anomalies
 
-        beside = _references(args, contract, reading)
-        report = find_anomalies(table, contract, environment=args.environment, slices=args.slice, **beside)
+        references = _references(args, contract, reading)
+        report = find_anomalies(table, contract, environment=args.environment, slices=args.slice, **references)
     else:
         report = check_table(table, contract, environment=args.environment)
     return contract.name, relax_table_report(_screened(args, report, contract.schema, table), _policy(args))
@@ -197,7 +199,7 @@ def _screened(args: argparse.Namespace, report: Report, schema: Any, table: ibis
         return report
     from secure_ml.screening.personal_data import with_personal
 
-    blocks = args.personal_data == "block"  # what may pass is not worth more time than the contract itself
+    blocks = args.personal_data == "block"  # a warning is not worth more time than the contract itself
     return with_personal(report, schema, table, tier=args.personal_data, most_rows=None if blocks else _SCREENED_ROWS)
 
 
@@ -211,14 +213,14 @@ def _references(args: argparse.Namespace, contract: Any, reading: Mapping[str, A
     from secure_ml.contracts.engine.drift import load_reference
     from secure_ml.errors import SecureMLError
 
-    found: dict[str, Profile] = {}
+    profiles: dict[str, Profile] = {}
     for name, path in (("previous", args.previous), ("training", args.training)):
         if path:
             try:
-                found[name] = load_reference(path, contract, **reading)
+                profiles[name] = load_reference(path, contract, **reading)
             except SecureMLError as error:
                 raise type(error)(f"--{name}: {error}") from None
-    return found
+    return profiles
 
 
 def _write(path: Path, content: bytes) -> None:

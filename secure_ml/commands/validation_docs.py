@@ -1,4 +1,4 @@
-"""`validation-docs`: the pages that show the validation state of one or several homes."""
+"""`secure-ml validation-docs`: write pages that show the validation state of one or several homes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ __all__ = ["add"]
 
 
 def add(command: AddCommand) -> None:
-    """Declare the commands of this command."""
+    """Declare the command."""
     docs = command(
         "validation-docs",
         _validation_docs,
-        "Write static pages, and JSON, of what passed, warned and blocked.",
-        "An index and a page for each validated version, readable with no network. Several homes (experiment,\n"
-        "production) go into one index; all their evidence is held against the one trust root of SECURE_ML_TRUST.",
+        "Write static pages and JSON about the validations: passed, warned and blocked.",
+        "Writes an index and a page for each validated version. They need no network. Several homes, such as\n"
+        "experiment and production, share one index. All their evidence is verified with the trust root of\n"
+        "SECURE_ML_TRUST.",
     )
     docs.add_argument(
         "--home",
@@ -28,7 +29,7 @@ def add(command: AddCommand) -> None:
         help="a home and its name on the pages, repeatable (default: SECURE_ML_HOME)",
     )
     docs.add_argument(
-        "--out", metavar="FOLDER", type=Path, help="where to (default: reports/validation of SECURE_ML_HOME)"
+        "--out", metavar="FOLDER", type=Path, help="folder to write (default: reports/validation in SECURE_ML_HOME)"
     )
 
 
@@ -39,16 +40,16 @@ def _validation_docs(args: argparse.Namespace) -> int:
     from secure_ml.validation_docs import OWN_HOME, NamedHome, docs_folder, write_docs, write_own_docs
 
     installation = Installation.for_verification(os.environ)
-    places = [] if args.home else [NamedHome(OWN_HOME, installation.home)]
-    for given in args.home:
-        name, _, path = given.partition("=")
+    homes = [] if args.home else [NamedHome(OWN_HOME, installation.home)]
+    for option in args.home:
+        name, _, path = option.partition("=")
         if not path or not Path(path).is_dir():
-            raise PreconditionError("--home: expected NAME=PATH, and a folder at PATH")
-        places.append(NamedHome(name, Home(Path(path).resolve())))
+            raise PreconditionError(f"--home: expected NAME=PATH with a folder at PATH, found {option}")
+        homes.append(NamedHome(name, Home(Path(path).resolve())))
     if args.home and not args.out:
-        raise PreconditionError("--out: needed with --home; the pages of a home's own hold that home only")
+        raise PreconditionError("--home: no folder for the pages of several homes; add --out FOLDER")
     folder = args.out.resolve() if args.out else docs_folder(installation)
-    state = write_docs(places, installation.trust, folder) if args.out else write_own_docs(installation)
+    state = write_docs(homes, installation.trust, folder) if args.out else write_own_docs(installation)
     index = folder / "index.html"
     document = {
         "ok": not state.unverified,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from secure_ml.contracts.findings import Report
 from secure_ml.digests import canonical_json
+from secure_ml.tables.csv_output import render_csv
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,5 +45,5 @@ def render_quarantine(
                 "findings": [asdict(finding) for finding in found.findings],
             }
         ),
-        ROWS_FILE: (found.failing_rows if aside is None else aside).write_csv().encode(),
+        ROWS_FILE: render_csv(found.failing_rows if aside is None else aside),
     }

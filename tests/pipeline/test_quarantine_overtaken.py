@@ -145,9 +145,9 @@ def test_an_id_that_one_model_has_needs_no_name_of_the_model(
     code, out, _ = command("quarantine", "show", identity[:12], "--json")
     assert (code, json.loads(out)["model"]) == (0, "tiny")
     code, _, err = command("quarantine", "show", "tiny")
-    assert (code, "0 models have an entry whose id begins so" in err) == (2, True)
+    assert (code, "expected one model with an entry of this id, found 0" in err) == (2, True)
     code, _, err = command("quarantine", "show")
-    assert (code, "expected an ID, as quarantine list prints it" in err) == (2, True)
+    assert (code, "no ID, expected one as quarantine list prints it" in err) == (2, True)
     code, _, err = command("quarantine", "discard", identity[:12], "--why", "a test export")
     assert (code, "sales.first is discarded for good" in err) == (0, True)
     (entry,) = entries(EvidenceLog.of(installation, guarded.name))
@@ -254,4 +254,4 @@ def test_bytes_that_are_refused_and_nowhere_used_are_discarded_as_they_are(
     for entry in entries(EvidenceLog.of(installation, guarded.name)):
         assert command("quarantine", "discard", "tiny", entry.refusal.cause, "--why", "no")[0] == 0
     code, _, err = command("quarantine", "release", "tiny", entry.refusal.cause, "--why", "no", "--in-use")
-    assert (code, "--in-use goes with discard" in err) == (2, True)
+    assert (code, "--in-use is an option of discard only" in err) == (2, True)

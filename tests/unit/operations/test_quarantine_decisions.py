@@ -340,7 +340,7 @@ def test_a_decision_needs_a_reason(command, installation: Installation, models: 
     refused = refuse(installation, guarded_model(models))
     code, _, err = command("discard", "guarded", refused.cause)
     assert code == 2
-    assert "--why is required" in err
+    assert "add --why TEXT, which is signed" in err
 
 
 def test_a_folder_that_nothing_signed_stands_behind_is_listed_as_such(command, installation: Installation) -> None:
