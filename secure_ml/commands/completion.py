@@ -98,7 +98,7 @@ def _batches(parsed_args: argparse.Namespace, **_: object) -> list[str]:
     import json
 
     from secure_ml.errors import SecureMLError
-    from secure_ml.home import read_file
+    from secure_ml.safe_files import read_file
 
     folder = _home() / "evidence" / parsed_args.model / "dataset"
     batches = set()
