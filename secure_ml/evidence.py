@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Literal
 
 from secure_ml.digests import Digest, Json, parse_digest, sha256
-from secure_ml.errors import MalformedError, RejectedError, UnavailableError
+from secure_ml.errors import MalformedError, RejectedError, SecureMLError, UnavailableError
 from secure_ml.home import Home
 from secure_ml.installation import Installation
 from secure_ml.safe_files import read_file
@@ -134,7 +134,8 @@ class EvidenceLog:
     """All evidence of one model. Each object verifies a document once, when it first reads it.
 
     A stage, a command or a sensor tick opens a log of its own, so that no verification outlives the work it was made
-    for. A listing always reads the folder again, so documents that other processes append are seen.
+    for. A listing always reads the folder again, so documents that other processes append or delete are noticed. The
+    log verifies a document again if its file is another one than before (device, inode, size and times of change).
     """
 
     def __init__(self, home: Home, trust: Trust, model: str) -> None:
@@ -142,8 +143,7 @@ class EvidenceLog:
         self.home = home
         self.trust = trust
         self.model = model
-        self._verified: dict[Path, Evidence] = {}
-        self._by_document: dict[Digest, Evidence] = {}
+        self._verified: dict[Path, tuple[_FileIdentity | None, Evidence]] = {}
 
     @classmethod
     def of(cls, installation: Installation, model: str) -> EvidenceLog:
@@ -165,10 +165,27 @@ class EvidenceLog:
         Raises:
             SecureMLError: If a document does not verify. The message names it.
         """
-        folder = self.home.evidence / self.model / stage
-        paths = sorted(folder.iterdir()) if folder.is_dir() else []
-        documents = [self._read(path, stage) for path in paths]
+        documents = [self._read(path, stage) for path in self._paths(stage)]
         return sorted(documents, key=lambda evidence: (evidence.made_at, evidence.cause))
+
+    def audit(self, stage: str) -> list[Evidence | SecureMLError]:
+        """Verify each document of a stage by itself, so that an invalid one does not hide the others.
+
+        Returns:
+            For each file, in the order of the names, the evidence or the reason why it does not verify.
+        """
+        results: list[Evidence | SecureMLError] = []
+        for path in self._paths(stage):
+            try:
+                if path.suffix != ".json":
+                    raise MalformedError(
+                        f"evidence/{self.model}/{stage}/{path.name}: not evidence, expected a file named DIGEST.json; "
+                        "remove it"
+                    )
+                results.append(self._read(path, stage))
+            except SecureMLError as error:
+                results.append(error)
+        return results
 
     def latest(self, stage: str, *, tier_rules: TierRules | None = None, **inputs: str) -> Evidence:
         """Return the newest evidence of a stage with these inputs, whatever its decision.
@@ -266,8 +283,9 @@ class EvidenceLog:
         Raises:
             RejectedError: If a step is missing, was replaced or is a rejection.
         """
+        by_digest: dict[str, dict[str, Evidence]] = {}
         steps, pending = [evidence], [evidence]
-        seen = {evidence.document}
+        seen: set[str] = {evidence.document}
         while pending:
             step = pending.pop()
             require(step)
@@ -275,7 +293,9 @@ class EvidenceLog:
                 if not name.startswith("evidence:") or digest in seen:
                     continue
                 stage = name.split(":")[1]
-                source = self._find_document(stage, Digest(digest))
+                if stage not in by_digest:
+                    by_digest[stage] = {item.document: item for item in self.history(stage)}
+                source = by_digest[stage].get(digest)
                 if source is None:
                     raise RejectedError(
                         f"{step.model}/{step.stage}: rests on missing evidence of {stage} (document {digest[:12]}); "
@@ -286,20 +306,29 @@ class EvidenceLog:
                 pending.append(source)
         return steps
 
-    def _find_document(self, stage: str, document: Digest) -> Evidence | None:
-        """Return the evidence of `stage` with this digest, reading the stage's folder only if it is not known yet."""
-        if document not in self._by_document:
-            self.history(stage)
-        source = self._by_document.get(document)
-        return source if source is not None and source.stage == stage else None
+    def _paths(self, stage: str) -> list[Path]:
+        folder = self.home.evidence / self.model / stage
+        return sorted(folder.iterdir()) if folder.is_dir() else []
 
     def _read(self, path: Path, stage: str) -> Evidence:
-        evidence = self._verified.get(path)
-        if evidence is None:
-            evidence = _read_evidence(path, self.trust, self.model, stage)
-            self._verified[path] = evidence
-            self._by_document[evidence.document] = evidence
+        identity = _file_identity(path)  # taken before the read, so that a later change gives another identity
+        known = self._verified.get(path)
+        if known is not None and identity is not None and known[0] == identity:
+            return known[1]
+        evidence = _read_evidence(path, self.trust, self.model, stage)
+        self._verified[path] = (identity, evidence)
         return evidence
+
+
+_FileIdentity = tuple[int, int, int, int, int]
+
+
+def _file_identity(path: Path) -> _FileIdentity | None:
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def read_exactly(path: Path, digest: Digest) -> bytes:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from functools import cache
 
-from secure_ml.digests import Digest, sha256
+from secure_ml.digests import sha256
 from secure_ml.errors import RejectedError, SecureMLError
 from secure_ml.evidence import Evidence, EvidenceLog, read_subjects
 from secure_ml.installation import Installation
-from secure_ml.quarantine.entries import ROWS_ASIDE, entries, hold, rows_aside
+from secure_ml.quarantine.entries import ROWS_ASIDE, Entry, entries, hold, rows_aside
 from secure_ml.releases import SIGNATURE, current_release, read_released, releases
 from secure_ml.safe_files import read_file
 from secure_ml.signing.model_signature import verify_model
@@ -29,32 +29,27 @@ def check_stage(installation: Installation, model: GuardedModel, stage: str) -> 
         How many documents were checked, and one sentence for each that does not hold.
     """
     log = EvidenceLog.of(installation, model.name)
-    folder = log.home.evidence / model.name / stage
-    paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    found: list[str] = []
-    for path in paths:
-
-        def verify(path: Path = path) -> None:
-            evidence = log.find(stage, Digest(path.name.removesuffix(".json")))
-            if evidence is None or path.suffix != ".json":
-                raise RejectedError(f"evidence/{model.name}/{stage}/{path.name}: is not evidence; remove it")
-            _check_bytes(installation, log, model, evidence)
-
-        found += _said(verify)
+    documents = log.audit(stage)
+    quarantined = cache(lambda: entries(log))  # read for the first accepted batch, and shared by all others
+    problems: list[str] = []
+    for document in documents:
+        try:
+            if isinstance(document, SecureMLError):
+                raise document
+            _check_bytes(installation, model, document, quarantined)
+        except SecureMLError as error:
+            problems.append(str(error))
     if stage == "release":
-        found += _said(lambda: _check_release(installation, model))
-    return len(paths), found
+        try:
+            _check_release(installation, model)
+        except SecureMLError as error:
+            problems.append(str(error))
+    return len(documents), problems
 
 
-def _said(check: Callable[[], object]) -> list[str]:
-    try:
-        check()
-    except SecureMLError as error:
-        return [str(error)]
-    return []
-
-
-def _check_bytes(installation: Installation, log: EvidenceLog, model: GuardedModel, evidence: Evidence) -> None:
+def _check_bytes(
+    installation: Installation, model: GuardedModel, evidence: Evidence, quarantined: Callable[[], list[Entry]]
+) -> None:
     home = installation.home
     if not evidence.subjects:
         return
@@ -64,7 +59,7 @@ def _check_bytes(installation: Installation, log: EvidenceLog, model: GuardedMod
         case "validated_dataset":
             read_subjects(evidence, dataset_folder(home, model.name, evidence.cause))
             if evidence.decision == "accepted" and evidence.inputs["contract"] == model.contract_digest:
-                _check_contract(installation, log, model, evidence)
+                _check_contract(installation, model, evidence, quarantined())
         case "training_set":
             read_subjects(evidence, dataset_folder(home, model.name, evidence.cause))
         case "trained_model" | "signed_model" | "release":
@@ -78,14 +73,16 @@ def _check_bytes(installation: Installation, log: EvidenceLog, model: GuardedMod
             read_subjects(evidence, home.reports / model.name)
 
 
-def _check_contract(installation: Installation, log: EvidenceLog, model: GuardedModel, evidence: Evidence) -> None:
+def _check_contract(
+    installation: Installation, model: GuardedModel, evidence: Evidence, quarantined: list[Entry]
+) -> None:
     """Hold an accepted batch against the contract once more, from the bytes that arrived."""
     version, batch = evidence.inputs["version"], evidence.inputs["batch"]
     path = find_batch(dataset_folder(installation.home, model.name, version))
     content = read_file(path)
     if sha256(content) != version:
         raise RejectedError(f"datasets/{version[:12]}/{path.name}: changed, expected digest {version[:12]}")
-    held = hold(installation, model, version, entries(log)).rows
+    held = hold(installation, model, version, quarantined).rows
     if ROWS_ASIDE in evidence.inputs:
         held |= rows_aside(installation.home, evidence)
     sifted = judge(model, parse_tier_rules(evidence.inputs.get("policy", "")), content, batch, held)

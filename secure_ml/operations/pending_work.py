@@ -95,7 +95,7 @@ def undecided_training_set(installation: Installation, model: GuardedModel) -> D
         SecureMLError: The batches make no training set, or evidence does not verify.
     """
     log = EvidenceLog.of(installation, model.name)
-    cause = training_set_cause(installation, model)
+    cause = training_set_cause(installation, log, model)
     made = log.find("training_set", cause)
     if made is None:
         return cause

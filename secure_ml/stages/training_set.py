@@ -83,13 +83,13 @@ def training_set(installation: Installation, model: GuardedModel) -> Evidence:
     return known
 
 
-def training_set_cause(installation: Installation, model: GuardedModel) -> Digest:
+def training_set_cause(installation: Installation, log: EvidenceLog, model: GuardedModel) -> Digest:
     """Return the cause of the training set of the batches that are accepted now. Reads evidence, and no table.
 
     Raises:
         RejectedError: If they make no training set, see `training_set`.
     """
-    return _cause(installation, model, _accepted(installation, EvidenceLog.of(installation, model.name), model)[0])
+    return _cause(installation, model, _accepted(installation, log, model)[0])
 
 
 def _cause(installation: Installation, model: GuardedModel, accepted: dict[str, Evidence]) -> Digest:

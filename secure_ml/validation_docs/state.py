@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
-from secure_ml.digests import Digest, Json, sha256
-from secure_ml.errors import MalformedError, RejectedError, SecureMLError
+from secure_ml.digests import Json, sha256
+from secure_ml.errors import RejectedError, SecureMLError
 from secure_ml.evidence import Evidence, EvidenceLog
 from secure_ml.home import Home
 from secure_ml.profiles.document import Profile, parse
@@ -241,7 +241,8 @@ def load_state(homes: Sequence[NamedHome], trust: Trust) -> ValidationState:
     for home in homes:
         for model in sorted(path.name for path in home.home.evidence.glob("*") if path.is_dir()):
             stages = (*_STAGES, DECISION_STAGE)
-            verified = {stage: _load_stage(home, trust, model, stage, unverified) for stage in stages}
+            log = EvidenceLog(home.home, trust, model)
+            verified = {stage: _load_stage(log, stage, home.name, unverified) for stage in stages}
             evidence = [item for stage in _STAGES for item in verified[stage]]
             entries = {str(entry.refusal.cause): entry for entry in pair(evidence, verified[DECISION_STAGE])}
             validations += [
@@ -279,20 +280,12 @@ def _is_validation(evidence: Evidence, entry: Entry | None) -> bool:
     return evidence.stage != "dataset" or evidence.decision == "rejected"
 
 
-def _load_stage(
-    home: NamedHome, trust: Trust, model: str, stage: str, unverified: list[UnverifiedDocument]
-) -> list[Evidence]:
+def _load_stage(log: EvidenceLog, stage: str, home: str, unverified: list[UnverifiedDocument]) -> list[Evidence]:
     """Return the verified evidence of a stage, and append each document that does not verify to `unverified`."""
     verified: list[Evidence] = []
-    for path in sorted((home.home.evidence / model / stage).glob("*")):
-        try:
-            evidence = EvidenceLog(home.home, trust, model).find(stage, Digest(path.name.removesuffix(".json")))
-            if evidence is None:
-                raise MalformedError(
-                    f"evidence/{model}/{stage}/{path.name}: not evidence, expected a file named DIGEST.json; remove it"
-                )
-        except SecureMLError as error:
-            unverified.append(UnverifiedDocument(home.name, model, str(error)))
+    for document in log.audit(stage):
+        if isinstance(document, SecureMLError):
+            unverified.append(UnverifiedDocument(home, log.model, str(document)))
         else:
-            verified.append(evidence)
+            verified.append(document)
     return verified

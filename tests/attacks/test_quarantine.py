@@ -128,8 +128,8 @@ def bare(content: bytes) -> bytes:
     ("forge", "said"),
     [
         (forged, "invalid signature"),
-        (unsigned, "not a DSSE envelope with one signature"),
-        (bare, "not a DSSE envelope with one signature"),
+        (unsigned, "expected a DSSE envelope with one signature"),
+        (bare, "expected a DSSE envelope with one signature"),
         (lambda content: content[:-40], "not a JSON document"),
         (lambda _: b"", "not a JSON document"),
     ],

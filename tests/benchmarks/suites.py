@@ -14,6 +14,7 @@ from tests.environments import interpreter
 __all__ = ["SUITES", "Setting"]
 
 _GIGABYTE = 1e9
+_LINEAR = 3.3  # three times the batches, and a tenth for the noise of the measurement
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +228,26 @@ def distances(setting: Setting) -> Outcome:
     return Outcome("distances", setting_said, _done(timings), tuple(figures), tuple(remarks))
 
 
+def evidence_growth(setting: Setting) -> Outcome:
+    """An intake, a look of the sensor and a release, with 10, 100 and 300 accepted batches in the home."""
+    works, sizes = ("intake", "sensor", "release"), (10, 100, 300)
+    tasks = [Task(f"{work}, {size} batches", _module("run_evidence", work, size)) for work in works for size in sizes]
+    timings = alternate(tasks, min(3, setting.repetitions))
+    figures = tuple(
+        ratio(
+            f"{work}, 300 batches / 100 batches",
+            timings[f"{work}, 300 batches"],
+            timings[f"{work}, 100 batches"],
+            _LINEAR,
+            "at most",
+        )
+        for work in works
+    )
+    return Outcome(
+        "evidence-growth", "small batches of 3 columns, evidence of both stages each", _done(timings), figures
+    )
+
+
 SUITES: dict[str, Callable[[Setting], Outcome]] = {
     "scan": scan,
     "rules": rules,
@@ -235,5 +256,6 @@ SUITES: dict[str, Callable[[Setting], Outcome]] = {
     "commit-hook": commit_hook,
     "profile": profile,
     "distances": distances,
+    "evidence-growth": evidence_growth,
     "huge": huge,
 }
