@@ -1,4 +1,4 @@
-"""Laws that a guarded model must satisfy before anything runs: `secure-ml check NAME`."""
+"""The conformance check of a guarded model before anything runs: `secure-ml check NAME`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["check_model"]
 
 
 def check_model(model: GuardedModel) -> list[str]:
-    """Return what a model's definition lacks, one sentence each; empty where it is ready to run."""
+    """Return the faults of a model's definition, one sentence each. Empty if the model is ready to run."""
     return [f"{model.name}: {sentence}" for law in _LAWS for sentence in law(model)]
 
 
@@ -22,19 +22,19 @@ def _contract(model: GuardedModel) -> Iterator[str]:
     try:
         columns = model.schema.columns
     except (TypeError, ValueError, AttributeError) as error:
-        yield f"contract: is not a pandera schema for Polars ({type(error).__name__})"
+        yield f"contract: wrong type ({type(error).__name__}), expected a pandera schema for Polars"
         return
     for name in model.batches.columns:
         if name not in columns:
-            yield f"contract: says nothing about column {name} of batches.columns"
+            yield f"contract: lacks column {name} of batches.columns; add it to the contract"
     for name in columns:
         if name not in model.batches.columns:
-            yield f"batches.columns: lacks {name}, which the contract has"
+            yield f"batches.columns: lacks column {name} of the contract; add it to batches.columns"
     for name in model.features:
         if name in columns and (columns[name].dtype is None or not _is_numeric(columns[name].dtype)):
-            yield f"contract of {name}: a feature needs a numeric type"
+            yield f"contract of {name}: wrong type of a feature, expected a numeric type"
     if model.label in columns and columns[model.label].nullable:
-        yield f"contract of {model.label}: the label may not be null"
+        yield f"contract of {model.label}: the label is nullable; set nullable=False"
     if all(name in columns for name in model.features):
         try:
             request_rules(model)
@@ -61,48 +61,48 @@ def _batches(model: GuardedModel) -> Iterator[str]:
             known |= {f"{name}.{batch}" for batch in source.names()}
             if source.require_manifest and source.fetch_manifest() is None:
                 yield (
-                    f"source {name}: has no signed manifest, each batch of it would be quarantined; sign what it has: "
+                    f"source {name}: no signed manifest, so each of its batches would be quarantined; sign one with "
                     f"secure-ml dataset sign-manifest FOLDER --source {name} (or, unsafe, require_manifest=False)"
                 )
         except SecureMLError as error:
             yield f"source {name}: {error}"
     if model.split.batch not in known:
-        yield f"split.batch: {model.split.batch} is in no file of batches and no source, and the holdout comes from it"
+        yield f"split.batch: {model.split.batch} provides the holdout, but is in no file and no source; add it"
     for name in model.split.live_batches:
         if name not in known:
-            yield f"split.live_batches: {name} is in no file of batches and no source"
+            yield f"split.live_batches: {name} is neither a file nor in a source; add it to batches"
 
 
 def _fractions(model: GuardedModel) -> Iterator[str]:
     split, quality, drift = model.split, model.quality, model.drift
     if not 0 < split.holdout_fraction < 1 or not 0 <= split.live_fraction < 1 - split.holdout_fraction:
-        yield "split: expected fractions between 0 and 1 that leave rows to train on"
+        yield "split: invalid fractions, expected values between 0 and 1 that leave rows to train on"
     if not 0.5 < quality.min_roc_auc <= 1 or not 0 < quality.min_gain_over_dummy <= 0.5:
         yield "quality: a dummy model would pass; expected min_roc_auc in (0.5, 1] and min_gain_over_dummy in (0, 0.5]"
     if not 0 <= quality.promotion_margin < 0.5:
-        yield "quality.promotion_margin: expected a figure in [0, 0.5)"
+        yield "quality.promotion_margin: out of range, expected a value in [0, 0.5)"
     if not quality.reason.strip():
-        yield "quality.reason: say why these thresholds"
+        yield "quality.reason: empty; state the reason for these thresholds"
     if not 0 < drift.alpha < 0.5 or not 0 < drift.min_effect < 1 or drift.min_rows < 1:
-        yield "drift: expected alpha in (0, 0.5), min_effect in (0, 1) and min_rows of at least 1"
+        yield "drift: out of range, expected alpha in (0, 0.5), min_effect in (0, 1) and min_rows of at least 1"
 
 
 def _trainer(model: GuardedModel) -> Iterator[str]:
     if not model.artifact_types:
-        yield "artifact_types: empty; train once, review the types that the refusal names, and list them"
+        yield "artifact_types: empty; train once, review the types that the error names, and list them"
     try:
         estimator = model.trainer(model.seed)
-    except Exception as error:  # noqa: BLE001 (a user's own function may raise anything)
-        yield f"trainer: raised {type(error).__name__} when it was asked for an unfitted classifier"
+    except Exception as error:  # noqa: BLE001 (a user's function may raise anything)
+        yield f"trainer: raised {type(error).__name__}, expected an unfitted classifier"
         return
     for method in ("fit", "predict_proba", "get_params"):
         if not callable(getattr(estimator, method, None)):
-            yield f"trainer: what it returns has no {method}; expected a scikit-learn classifier"
+            yield f"trainer: the returned object has no {method}, expected a scikit-learn classifier"
 
 
 def _classes(model: GuardedModel) -> Iterator[str]:
     if len(set(model.classes)) != 2:
-        yield "classes: expected two different names"
+        yield "classes: equal names, expected two different names"
 
 
 _LAWS: tuple[Callable[[GuardedModel], Iterator[str]], ...] = (_contract, _batches, _fractions, _classes, _trainer)

@@ -1,4 +1,4 @@
-"""Digests and canonical JSON: the one way in which bytes and documents are named."""
+"""Digests and canonical JSON, by which bytes and documents are named."""
 
 from __future__ import annotations
 
@@ -28,24 +28,25 @@ def parse_digest(text: object, where: str) -> Digest:
     """Return `text` as a digest.
 
     Raises:
-        MalformedError: Not 64 lower-case hexadecimal digits.
+        MalformedError: If it is not 64 lower-case hexadecimal digits.
     """
     if not isinstance(text, str) or not _HEX.fullmatch(text):
-        raise MalformedError(f"{where}: expected a SHA-256 digest of 64 hexadecimal digits")
+        raise MalformedError(f"{where}: malformed digest, expected 64 hexadecimal digits of SHA-256")
     return Digest(text)
 
 
 def canonical_json(document: object) -> bytes:
-    """Render `document` with sorted keys and no spaces, as UTF-8; NaN and infinities are refused.
+    """Render `document` as UTF-8 with sorted keys and without spaces.
 
     Raises:
-        MalformedError: It holds text that is not Unicode, such as half of a surrogate pair.
+        MalformedError: If it holds text that is not Unicode, such as half of a surrogate pair.
+        ValueError: If it holds NaN or an infinite number.
     """
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise MalformedError("document: holds text that is not Unicode") from None
+        raise MalformedError("document: invalid text, expected Unicode") from None
 
 
 def digest_of(document: object) -> Digest:
@@ -56,7 +57,7 @@ def digest_of(document: object) -> Digest:
 def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     keys = dict(pairs)
     if len(keys) != len(pairs):
-        raise ValueError("a key occurs twice")
+        raise ValueError("duplicate key")
     return keys
 
 
@@ -65,15 +66,15 @@ def _no_constant(name: str) -> Json:
 
 
 def parse_json(content: bytes, where: str) -> dict[str, Json]:
-    """Parse one JSON object; duplicate keys, NaN and infinities are refused.
+    """Parse one JSON object without duplicate keys, NaN and infinite numbers.
 
     Raises:
-        MalformedError: Not one JSON object in UTF-8. The message never quotes the content.
+        MalformedError: If it is not one such JSON object in UTF-8. The message never quotes the content.
     """
     try:
         document = json.loads(content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise MalformedError(f"{where}: not a JSON document ({type(error).__name__})") from None
     if not isinstance(document, dict):
-        raise MalformedError(f"{where}: expected one JSON object")
+        raise MalformedError(f"{where}: not a JSON object, expected one object")
     return document

@@ -1,12 +1,13 @@
-"""The error taxonomy. An error answers one question: may I retry?
+"""The errors of secure-ml. The class of an error answers one question: may I retry?
 
     SecureMLError
-    ├── RejectedError       never: a contract, a signature or a policy said no
-    ├── MalformedError      never: the bytes are not what they should be
-    ├── PreconditionError   not before the caller has mended its call or its set-up
-    └── UnavailableError    yes, later; it never counts as a yes
+    ├── RejectedError       never: a contract, a signature or a policy rejected the input
+    ├── MalformedError      never: the bytes do not have the expected form
+    ├── PreconditionError   only after the call or the set-up is corrected
+    └── UnavailableError    later, and it never counts as an acceptance
 
-Messages say what was expected, what was found and what to do. They never hold cell values, tokens or keys.
+A message names the subject, the problem, the expected and the actual value, and the fix. It never holds cell values,
+tokens or keys.
 """
 
 from __future__ import annotations
@@ -15,20 +16,20 @@ __all__ = ["MalformedError", "PreconditionError", "RejectedError", "SecureMLErro
 
 
 class SecureMLError(Exception):
-    """Any refusal or failure of secure-ml itself."""
+    """Any rejection or failure that secure-ml reports."""
 
 
 class RejectedError(SecureMLError):
-    """A contract, a signature or a policy said no. The same input is refused again."""
+    """A contract, a signature or a policy rejected the input. The same input is rejected again."""
 
 
 class MalformedError(SecureMLError):
-    """Bytes, a document or a request that are not in the form that was expected."""
+    """Bytes, a document or a request do not have the expected form."""
 
 
 class PreconditionError(SecureMLError):
-    """The call or the set-up is wrong; the message says how to mend it."""
+    """The call or the set-up is wrong. The message says how to correct it."""
 
 
 class UnavailableError(SecureMLError):
-    """Something needed did not answer. Retry later; it is never taken for a yes."""
+    """Something that is needed did not answer. Retry later. It never counts as an acceptance."""

@@ -1,4 +1,4 @@
-"""The configuration of one installation, read from the environment once, where a program is put together."""
+"""The installation: home, signer, trust root and tier rules, read from the environment once per program."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["Installation"]
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Home, signer, trust root and policy.
+    """Configuration of one installation.
 
     Attributes:
-        home: Where state lives; the adversary may write here.
-        trust: Whose signatures are believed.
-        signer_uri: Who signs here; loaded only by what signs.
-        policy: Whether a broken blocking rule blocks here (`production`) or warns (`experiment`).
+        home: Home of all state. The adversary may write here.
+        trust: Trust root that verifies signatures.
+        signer_uri: URI of the signing key. Only a process that signs loads the key.
+        policy: Tier rules: a blocking rule blocks under `production` and warns under `experiment`.
     """
 
     home: Home
@@ -33,17 +33,18 @@ class Installation:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Installation:
-        """Read `SECURE_ML_HOME`, `_SIGNER`, `_TRUST` and `_POLICY`; make signer and trust at first use.
+        """Read `SECURE_ML_HOME`, `_SIGNER`, `_TRUST` and `_POLICY`, and create signer and trust root at first use.
 
         Raises:
-            PreconditionError: Signer or trust root lie in the home, or cannot be made or read; no such policy.
+            PreconditionError: If signer or trust root lie in the home, or cannot be created or read, or the policy is
+                unknown.
         """
         home = Home.from_environment(environment)
-        signer_uri, trust_root = _places(environment)
-        for name, place in (("SECURE_ML_SIGNER", signer_path(signer_uri)), ("SECURE_ML_TRUST", trust_root)):
-            if place.resolve().is_relative_to(home.root):
+        signer_uri, trust_root = _signer_and_trust(environment)
+        for name, path in (("SECURE_ML_SIGNER", signer_path(signer_uri)), ("SECURE_ML_TRUST", trust_root)):
+            if path.resolve().is_relative_to(home.root):
                 raise PreconditionError(
-                    f"{name}: lies in the home; keys beside what they verify prove nothing, move it elsewhere"
+                    f"{name}: lies in the home, where keys prove nothing; move it out of {home.root}"
                 )
         policy = parse_tier_rules(environment.get("SECURE_ML_POLICY", ""))
         create_signer_and_trust(signer_uri, trust_root)
@@ -51,33 +52,35 @@ class Installation:
 
     @classmethod
     def for_verification(cls, environment: Mapping[str, str]) -> Installation:
-        """The same for a process that never signs: nothing is made, and no private key is needed.
+        """Read the same variables for a process that never signs. It creates nothing and needs no private key.
 
         Raises:
-            PreconditionError: There is no trust root, or it lies in the home.
+            PreconditionError: If the trust root is missing or lies in the home.
         """
         home = Home.from_environment(environment)
-        signer_uri, trust_root = _places(environment)
+        signer_uri, trust_root = _signer_and_trust(environment)
         if trust_root.resolve().is_relative_to(home.root):
-            raise PreconditionError("SECURE_ML_TRUST: lies in the home; move it elsewhere")
+            raise PreconditionError(
+                f"SECURE_ML_TRUST: lies in the home, where keys prove nothing; move it out of {home.root}"
+            )
         return cls(home, Trust.load(trust_root), signer_uri)
 
     def signer(self) -> Signer:
         """Load the signer.
 
         Raises:
-            PreconditionError: No usable key, or one that the trust root does not believe.
+            PreconditionError: If there is no usable key, or the trust root does not hold its public key.
         """
         signer = Signer.from_uri(self.signer_uri)
         if signer.keyid not in self.trust.keys:
             raise PreconditionError(
-                "SECURE_ML_SIGNER: its public key is not in the trust root (SECURE_ML_TRUST/keys/*.pem); "
-                "add it there, or use the signer that belongs to this trust root"
+                "SECURE_ML_SIGNER: the public key is not in the trust root (SECURE_ML_TRUST/keys/*.pem); "
+                "add it, or use the signer that belongs to this trust root"
             )
         return signer
 
 
-def _places(environment: Mapping[str, str]) -> tuple[str, Path]:
+def _signer_and_trust(environment: Mapping[str, str]) -> tuple[str, Path]:
     configuration = Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "secure_ml"
     signer_uri = environment.get("SECURE_ML_SIGNER") or f"file2:{configuration.absolute() / 'signer.pem'}"
     trust_root = Path(environment.get("SECURE_ML_TRUST") or configuration / "trust")

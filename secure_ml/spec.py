@@ -1,7 +1,7 @@
-"""`GuardedModel`: all that a user says about one model, in one Python file.
+"""`GuardedModel`: everything that a user declares about one model, in one Python file.
 
-Register it through an entry point in the group `secure_ml.models`; nothing else is needed, and nothing in the
-platform knows a model's name. `secure-ml check NAME` tells what is missing before anything runs.
+An entry point in the group `secure_ml.models` registers it, and nothing else is needed. `secure-ml check NAME` reports
+what is missing before anything runs.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 class Source(Protocol):
-    """Where batches come from: `secure_ml.datasets.sources` has the ready ones, a class of your own may be another.
+    """A source of batches. `secure_ml.datasets.sources` provides several, and your own class may be another.
 
-    What cannot be had raises `UnavailableError`, what is not as it should be `MalformedError`; neither says a
-    credential or a cell.
+    A source raises `UnavailableError` if it cannot deliver, and `MalformedError` if its data is invalid. Its messages
+    hold
+    neither credentials nor cells.
     """
 
     @property
@@ -50,33 +51,33 @@ class Source(Protocol):
         """Whether each batch must be in the source's signed manifest."""
 
     def names(self) -> list[str]:
-        """Return the batches that are there."""
+        """Return the names of the available batches."""
 
     def fetch(self, name: str, *, max_bytes: int) -> bytes:
-        """Return the bytes of one batch's file, read once; more than `max_bytes` are refused."""
+        """Return the bytes of one batch's file, read once, at most `max_bytes`."""
 
     def fetch_manifest(self) -> bytes | None:
-        """Return the signed manifest, None where there is none."""
+        """Return the signed manifest, or None if the source has none."""
 
-    def place(self, name: str | None = None) -> str:
-        """Return where a batch, or all of them, lie, for people."""
+    def location(self, name: str | None = None) -> str:
+        """Describe the location of a batch, or of the source, for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batches:
-    """Where batches come from: named files, the model's inbox, and sources.
+    """The batches of a model: named files, the model's inbox, and sources.
 
-    A batch is one file: Parquet, Arrow IPC, JSON lines or CSV, told by its content.
+    A batch is one file: Parquet, Arrow IPC, JSON lines or CSV, recognised by its content.
 
     Attributes:
-        files: Batch name to the file that holds it. In CSV a first line with the column names is optional.
-        sources: Source name to source; its batch `january` is called `SOURCE.january`, and nothing else may be.
+        files: Files by batch name. In CSV a first line with the column names is optional.
+        sources: Sources by name. The batch `january` of a source is called `SOURCE.january`.
         columns: All columns of a batch, in the order of a CSV file without a first line of names.
-        null: The cells of CSV that stand for a missing value.
-        max_bytes: A larger batch is refused unread.
+        null: Cells of CSV that stand for a missing value.
+        max_bytes: Largest size of a batch. A larger one is rejected unread.
         require_inbox_manifest: Quarantine each batch of the inbox (`<home>/inbox/<model>/<batch>.csv`,
             `.parquet`, `.arrow`, `.jsonl`) whose digest
-            is not in the inbox's signed manifest. Where it is off, whoever writes the inbox brings batches in.
+            is not in the inbox's signed manifest. If it is off, anyone who can write the inbox can add batches.
     """
 
     files: Mapping[str, Path] = field(default_factory=dict)
@@ -87,27 +88,26 @@ class Batches:
     require_inbox_manifest: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse source names that could be mistaken for a batch or for the inbox."""
+        """Reject source names that could be confused with a batch or with the inbox."""
         for name in self.sources:
             if not _NAME.fullmatch(name) or name in ("inbox", "files"):
                 raise PreconditionError(
-                    "Batches.sources: expected names of lower-case letters, digits and _, other than inbox and files"
+                    "Batches.sources: invalid name, expected lower-case letters, digits and _, not inbox or files"
                 )
         taken = [name for name in self.files if name.split(".")[0] in self.sources]
         if taken:
-            raise PreconditionError(f"Batches.files: {taken[0]} is named like a batch of a source; rename it")
+            raise PreconditionError(f"Batches.files: {taken[0]} has the name of a batch of a source; rename it")
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Which rows of one batch are never trained on. Rows are chosen by digest, so equal rows stay together.
+    """The rows of one batch that are never trained on. Rows are chosen by digest, so equal rows stay together.
 
     Attributes:
-        batch: The batch that gives the rows; a promotion is decided on the same rows for ever. It comes from
-            `batches.files` only; the inbox cannot replace it.
-        holdout_fraction: Share for the fixed, signed holdout.
-        live_fraction: Share kept as live traffic, for trying the service with rows it never saw.
-        live_batches: Batches whose rows are live traffic of another kind, sent after the rows above.
+        batch: Batch that provides these rows. Every promotion is decided on the same rows. The inbox cannot replace it.
+        holdout_fraction: Share of the fixed, signed holdout.
+        live_fraction: Share of rows for live traffic, to try the service with rows that it never saw.
+        live_batches: Batches whose rows are further live traffic, sent after those rows.
     """
 
     batch: str
@@ -118,13 +118,13 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What a model must reach before it is signed, and how a candidate is promoted.
+    """The thresholds of a model before it is signed and before it is promoted.
 
     Attributes:
-        min_roc_auc: Least area under the ROC curve, in 10-fold cross-validation and on the holdout.
-        min_gain_over_dummy: Least gain in ROC AUC over a classifier that ignores the features.
-        promotion_margin: A candidate may be this much below the champion on the holdout, at most.
-        reason: Why these figures; shown wherever the gate is shown.
+        min_roc_auc: Smallest area under the ROC curve, in 10-fold cross-validation and on the holdout.
+        min_gain_over_dummy: Smallest gain in ROC AUC over a classifier that ignores the features.
+        promotion_margin: Largest amount by which a candidate may be below the champion on the holdout.
+        reason: Reason for these thresholds, shown wherever the gate is shown.
     """
 
     min_roc_auc: float
@@ -135,13 +135,13 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """When a current window counts as drifted, and what answers it.
+    """The thresholds of a drift alarm, and the response to it.
 
     Attributes:
         alpha: Family-wise error rate over all features and the prediction (Holm).
-        min_effect: Least effect size (Kolmogorov-Smirnov D, Cramer's V) that raises an alarm.
-        min_rows: Windows with fewer rows raise no alarm and say so.
-        response: `quarantine` keeps the window out of any later training; `retrain` makes a candidate.
+        min_effect: Smallest effect size (Kolmogorov-Smirnov D, Cramer's V) that raises an alarm.
+        min_rows: Smallest window that can raise an alarm.
+        response: `quarantine` keeps the window out of any later training, and `retrain` trains a candidate.
     """
 
     alpha: float = 0.01
@@ -152,26 +152,26 @@ class Drift:
 
 @dataclass(frozen=True)
 class GuardedModel:
-    """One model: its data, its contract, how it is trained and when it may serve.
+    """One model: its data, its contract, its training and the rules for serving it.
 
     Attributes:
-        name: Lower-case identifier; the key prefix of its assets.
+        name: Lower-case identifier, and key prefix of the assets.
         description: One sentence for people.
-        batches: Where the data comes from.
+        batches: Files, inbox and sources of the data.
         contract: A pandera schema for Polars (`DataFrameSchema`, or a `DataFrameModel` class) over all columns.
-            A check with `raise_warning=True` warns, any other blocks.
-        features: Input columns of the model, in order; all numeric.
-        label: The column that is predicted; absent in serving.
-        positive: Tells from the label column which rows are of the positive class.
+            A check with `raise_warning=True` warns, and any other check blocks.
+        features: Input columns of the model, in order, all numeric.
+        label: Column that is predicted. It is absent in serving.
+        positive: Function from the label column to a boolean column that marks the positive class.
         classes: Names of the negative and the positive class.
-        trainer: Takes the seed, returns an unfitted scikit-learn classifier with `predict_proba`.
-        artifact_types: The exact types that the saved model may hold, reviewed by you.
-        split: Which rows are kept out of training.
+        trainer: Function from the seed to an unfitted scikit-learn classifier with `predict_proba`.
+        artifact_types: Exact types that the saved model may hold, reviewed by you.
+        split: Rows that are kept out of training.
         quality: Thresholds of the quality gate and the promotion rule.
-        drift: When monitoring raises an alarm.
-        quarantine: What a broken contract keeps back: the whole `batch`, or only its failing `rows`.
+        drift: Thresholds of a drift alarm, and the response to it.
+        quarantine: Extent of a rejection: the whole `batch`, or only its failing `rows`.
         owners: Dagster owners, e-mail addresses or `team:NAME`.
-        seed: Seed of everything that draws.
+        seed: Seed of every random choice.
     """
 
     name: str
@@ -192,16 +192,16 @@ class GuardedModel:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what can never work; `secure-ml check` looks deeper."""
+        """Reject a definition that can never work. `secure-ml check` checks more."""
         if not _NAME.fullmatch(self.name):
             raise PreconditionError(
-                "GuardedModel.name: expected a lower-case identifier of at most 63 letters, digits and _"
+                "GuardedModel.name: invalid, expected a lower-case identifier of at most 63 letters, digits and _"
             )
         missing = [name for name in (*self.features, self.label) if name not in self.batches.columns]
         if missing:
-            raise PreconditionError(f"{self.name}: batches.columns lacks {', '.join(missing)}")
+            raise PreconditionError(f"{self.name}: batches.columns lacks {', '.join(missing)}; add the missing columns")
         if self.label in self.features:
-            raise PreconditionError(f"{self.name}: the label {self.label} must not be a feature")
+            raise PreconditionError(f"{self.name}: the label {self.label} is a feature; remove it from features")
 
     @property
     def schema(self) -> DataFrameSchema:
@@ -212,12 +212,12 @@ class GuardedModel:
 
     @cached_property
     def code(self) -> Digest:
-        """Digest of the file that defines the model: a changed trainer or contract is a new cause."""
+        """Digest of the file that defines the model. A changed trainer or contract gives a new cause."""
         return sha256(Path(inspect.getfile(self.trainer)).read_bytes())
 
     @cached_property
     def contract_digest(self) -> Digest:
-        """Digest of what decides whether a batch is accepted: contract, columns and this file's code."""
+        """Digest of everything that decides about a batch: contract, columns and the code of this file."""
         return digest_of(
             {
                 "code": self.code,
@@ -232,7 +232,7 @@ def find_models() -> dict[str, GuardedModel]:
     """Load every registered model, by name.
 
     Raises:
-        PreconditionError: An entry point does not load, or is not a `GuardedModel` of that name.
+        PreconditionError: If an entry point does not load, or is not a `GuardedModel` of that name.
     """
     return {name: find_model(name) for name in sorted(entry_points(group=ENTRY_POINT_GROUP).names)}
 
@@ -241,16 +241,18 @@ def find_model(name: str) -> GuardedModel:
     """Load one registered model.
 
     Raises:
-        PreconditionError: Not registered, registered twice, does not load, or is not a `GuardedModel`.
+        PreconditionError: If the name is not registered once, or its entry point is no `GuardedModel` of that name.
     """
     group = entry_points(group=ENTRY_POINT_GROUP)
-    found = {entry.value: entry for entry in group if entry.name == name}
-    if not found:
+    entries = {entry.value: entry for entry in group if entry.name == name}
+    if not entries:
         known = ", ".join(sorted(group.names)) or "none"
-        raise PreconditionError(f"no model of this name is registered in {ENTRY_POINT_GROUP} (registered: {known})")
-    if len(found) > 1:
+        raise PreconditionError(
+            f"model: no such name in {ENTRY_POINT_GROUP}, expected one of: {known}; install its package"
+        )
+    if len(entries) > 1:
         raise PreconditionError(f"{name}: registered by more than one package; remove all but one")
-    (entry,) = found.values()
+    (entry,) = entries.values()
     try:
         model = entry.load()
     except (ImportError, AttributeError) as error:
@@ -258,7 +260,9 @@ def find_model(name: str) -> GuardedModel:
             f"{name}: entry point {entry.value} does not load ({type(error).__name__}: {error})"
         ) from error
     if not isinstance(model, GuardedModel):
-        raise PreconditionError(f"{name}: entry point {entry.value} is not a GuardedModel")
+        raise PreconditionError(f"{name}: entry point {entry.value} has the wrong type, expected a GuardedModel")
     if model.name != name:
-        raise PreconditionError(f"{name}: entry point {entry.value} gives a model named {model.name}")
+        raise PreconditionError(
+            f"{name}: entry point {entry.value} has another name, expected {name}, found {model.name}"
+        )
     return model

@@ -204,7 +204,7 @@ def _sign_manifest(args: argparse.Namespace) -> int:
     from secure_ml.safe_files import replace_file
 
     source = LocalFolder(args.folder)
-    files = {Path(source.place(name)).name: sha256(source.fetch(name, max_bytes=2 << 30)) for name in source.names()}
+    files = {Path(source.location(name)).name: sha256(source.fetch(name, max_bytes=2 << 30)) for name in source.names()}
     installation = Installation.from_environment(os.environ)
     signer = installation.signer()
     public = installation.trust.key_file(signer.keyid)

@@ -102,20 +102,20 @@ def parse_segment(content: bytes) -> pl.DataFrame:
 
 def newest_records(home: Home, model: str, count: int, segments: Iterable[bytes]) -> list[Record]:
     """Return the newest `count` records from the log files and from verified `segments`, newest first."""
-    found: dict[str, Record] = {}
+    records: dict[str, Record] = {}
     for path in unsealed_files(home, model):
         with _open(path) as database:
             rows = database.execute(
                 f"select {_COLUMNS} from records order by seq desc limit ?",  # noqa: S608 (constant columns)
                 (count,),
             ).fetchall()
-        found |= {record.id: record for record in (_record(row, path.name) for row in rows)}
+        records |= {record.id: record for record in (_record(row, path.name) for row in rows)}
     for frame in map(parse_segment, segments):
         names = [name for name in frame.columns if name.startswith("input_")]
         for row in frame.sort("id").tail(count).iter_rows(named=True):
             values = {name: row[name] for name in _PLAIN}
-            found.setdefault(row["id"], Record(seq=0, input=tuple(row[name] for name in names), **values))
-    return [found[key] for key in sorted(found, reverse=True)[:count]]
+            records.setdefault(row["id"], Record(seq=0, input=tuple(row[name] for name in names), **values))
+    return [records[key] for key in sorted(records, reverse=True)[:count]]
 
 
 def logged_requests(home: Home, model: str, segments: Iterable[bytes]) -> set[str]:
@@ -141,8 +141,8 @@ def _open(path: Path) -> Iterator[sqlite3.Connection]:
             database.execute("pragma trusted_schema=off")
             database.execute("pragma synchronous=full")
             version = database.execute("pragma user_version").fetchone()[0]
-            found = dict(database.execute("select name, sql from sqlite_master").fetchall())
-            if not found and version in (0, RECORD_SCHEMA_VERSION):
+            tables = dict(database.execute("select name, sql from sqlite_master").fetchall())
+            if not tables and version in (0, RECORD_SCHEMA_VERSION):
                 # The service was killed while it created the file, so it acknowledged nothing.
                 database.execute(
                     "create temp table records (seq, id, time, model, release, model_digest, request_id, input, "
@@ -150,10 +150,10 @@ def _open(path: Path) -> Iterator[sqlite3.Connection]:
                 )
             elif version != RECORD_SCHEMA_VERSION:
                 raise MalformedError(
-                    f"log {path.name}: unknown record schema, expected {RECORD_SCHEMA_VERSION}, found {version}; "
+                    f"log {path.name}: unknown record schema, expected {RECORD_SCHEMA_VERSION}, tables {version}; "
                     "install a newer secure-ml"
                 )
-            elif found.pop("records", None) != TABLE or found.keys() != {"sqlite_sequence"}:
+            elif tables.pop("records", None) != TABLE or tables.keys() != {"sqlite_sequence"}:
                 raise MalformedError(
                     f"log {path.name}: unexpected content such as a trigger or a view, expected the table of records; "
                     "remove the file"

@@ -1,6 +1,6 @@
-"""The lake: DuckDB views over the files of record. It holds no state; it is rebuilt at will and renamed into place.
+"""The lake: DuckDB views over files of record. It holds no state and can be rebuilt at any time.
 
-A view over files blocks nobody: a reader may keep the file open while a newer one takes its place.
+Views over files block no writer, and a reader may keep the lake open while a newer one replaces it.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ _RELEASES = (
 
 
 def rebuild(home: Home) -> Path:
-    """Make `lake/lake.duckdb` anew: views `records`, `evidence`, `releases`, `quarantine`.
+    """Rebuild `lake/lake.duckdb` with the views `records`, `evidence`, `releases` and `quarantine`.
 
-    What the views show was not verified by reading it: they are for questions, gates verify for themselves.
+    The views read files without verifying them. They answer questions of people, and gates verify files themselves.
 
     Raises:
-        UnavailableError: The views cannot be made.
+        UnavailableError: If the views cannot be created.
     """
     import duckdb
 
@@ -68,9 +68,9 @@ def rebuild(home: Home) -> Path:
         ("records.parquet", render_segment([], [])),
     ):
         replace_file(empty / name, content)
-    fresh = home.lake / f".{secrets.token_hex(8)}.duckdb"
+    draft = home.lake / f".{secrets.token_hex(8)}.duckdb"
     try:
-        with contextlib.closing(duckdb.connect(str(fresh), config=_CONFIGURATION)) as database:
+        with contextlib.closing(duckdb.connect(str(draft), config=_CONFIGURATION)) as database:
             records = _files(home, "log/*/segments/*.parquet", empty / "records.parquet")
             database.execute(f"create view records as select * from read_parquet({records}, union_by_name = true)")  # noqa: S608
             for name, pattern, columns in (
@@ -80,10 +80,12 @@ def rebuild(home: Home) -> Path:
                 files = _files(home, pattern, empty / "envelope.json")
                 database.execute(_STATEMENT.format(name=name, files=files, envelope=_ENVELOPE, columns=columns))
             _quarantine(database, _files(home, "quarantine/*/*/findings.json", empty / "findings.json"))
-        fresh.replace(home.lake / "lake.duckdb")
+        draft.replace(home.lake / "lake.duckdb")
     except duckdb.Error as error:
-        fresh.unlink(missing_ok=True)
-        raise UnavailableError(f"lake: its views cannot be made ({type(error).__name__}: {error})") from None
+        draft.unlink(missing_ok=True)
+        raise UnavailableError(
+            f"lake: the views cannot be created ({type(error).__name__}: {error}); remove the folder lake and retry"
+        ) from None
     return home.lake / "lake.duckdb"
 
 
@@ -96,11 +98,11 @@ def _quarantine(database: duckdb.DuckDBPyConnection, files: str) -> None:
 
 
 def _files(home: Home, pattern: str, empty: Path) -> str:
-    """Return a SQL list: the glob, and one empty file, since a view over a glob without files raises."""
-    found = [str(empty)]
+    """Return an SQL list of the glob and one empty file, because a view over a glob without files raises."""
+    names = [str(empty)]
     if next(home.root.glob(pattern), None) is not None:
-        found.append(f"{_escape_glob(str(home.root))}/{pattern}")
-    return "[" + ", ".join("'" + name.replace("'", "''") + "'" for name in found) + "]"
+        names.append(f"{_escape_glob(str(home.root))}/{pattern}")
+    return "[" + ", ".join("'" + name.replace("'", "''") + "'" for name in names) + "]"
 
 
 def _escape_glob(path: str) -> str:

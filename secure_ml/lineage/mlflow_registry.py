@@ -1,6 +1,6 @@
-"""The MLflow registry: what was signed is logged, and the alias `champion` follows the release. No gate reads it.
+"""The MLflow registry: signed models are logged, and the alias `champion` follows the release. No gate reads it.
 
-Importing MLflow costs five seconds of CPU, so what can be read from its SQLite backend is read there.
+Importing MLflow takes five seconds of CPU, so simple queries read its SQLite backend directly.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from secure_ml.safe_files import lock_folder
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["Logged", "champion", "find_logged", "log_model", "set_champion"]
+__all__ = ["RegisteredModel", "champion", "find_logged", "log_model", "set_champion"]
 
 CHAMPION = "champion"
 _DIGEST_TAG = "secure_ml.model_digest"
@@ -30,19 +30,19 @@ _FOLDER = "model"
 
 
 @dataclass(frozen=True, slots=True)
-class Logged:
-    """Where a model is in MLflow."""
+class RegisteredModel:
+    """Experiment, run and version of a model in MLflow."""
 
     experiment_id: str
     run_id: str
     version: str
 
 
-def find_logged(home: Home, model: str, digest: str) -> Logged | None:
-    """Return where a model is logged, or None; MLflow is not imported.
+def find_logged(home: Home, model: str, digest: str) -> RegisteredModel | None:
+    """Return the registered model of a digest, or None. Does not import MLflow.
 
     Raises:
-        UnavailableError: The backend cannot be read.
+        UnavailableError: If the backend cannot be read.
     """
     rows = _query(
         home,
@@ -50,14 +50,14 @@ def find_logged(home: Home, model: str, digest: str) -> Logged | None:
         "join model_versions v on v.run_id = r.run_uuid where t.key = ? and t.value = ? and v.name = ?",
         (_DIGEST_TAG, digest, model),
     )
-    return Logged(*(str(value) for value in rows[0])) if rows else None
+    return RegisteredModel(*(str(value) for value in rows[0])) if rows else None
 
 
 def champion(home: Home, model: str) -> str | None:
-    """Return the version that the alias `champion` names, or None; MLflow is not imported.
+    """Return the version that the alias `champion` names, or None. Does not import MLflow.
 
     Raises:
-        UnavailableError: The backend cannot be read.
+        UnavailableError: If the backend cannot be read.
     """
     rows = _query(home, "select version from registered_model_aliases where name = ? and alias = ?", (model, CHAMPION))
     return str(rows[0][0]) if rows else None
@@ -71,11 +71,11 @@ def log_model(
     *,
     params: Mapping[str, str],
     metrics: Mapping[str, float],
-) -> Logged:
-    """Log the signed folder as a run's artifacts and register it; the same digest is logged once.
+) -> RegisteredModel:
+    """Log the signed folder as artifacts of a run and register it. The same digest is logged once.
 
     Raises:
-        UnavailableError: MLflow failed.
+        UnavailableError: If MLflow fails.
     """
     with _client(home) as client:
         known = find_logged(home, model, digest)
@@ -83,16 +83,19 @@ def log_model(
             return known
         from mlflow.exceptions import MlflowException
 
-        place = home.mlflow / "artifacts" / model
+        folder_path = home.mlflow / "artifacts" / model
         experiment = client.get_experiment_by_name(model)
-        if place.resolve() != place or (experiment is not None and experiment.artifact_location != place.as_uri()):
+        location = folder_path.as_uri()
+        if folder_path.resolve() != folder_path or (
+            experiment is not None and experiment.artifact_location != location
+        ):
             raise UnavailableError(
-                f"MLflow's store in {home.mlflow} was changed, or moved: artifacts would be written elsewhere"
+                f"MLflow store {home.mlflow}: changed or moved, artifacts would go elsewhere; remove the store"
             )
         experiment_id = (
             experiment.experiment_id
             if experiment is not None
-            else client.create_experiment(model, artifact_location=place.as_uri())
+            else client.create_experiment(model, artifact_location=location)
         )
         run = client.create_run(experiment_id, run_name=f"{model}-{digest[:12]}", tags={_DIGEST_TAG: digest})
         run_id = run.info.run_id
@@ -112,14 +115,14 @@ def log_model(
         source = f"{run.info.artifact_uri}/{_FOLDER}"
         version = client.create_model_version(model, source=source, run_id=run_id)
         client.set_terminated(run_id)
-        return Logged(experiment_id, run_id, str(version.version))
+        return RegisteredModel(experiment_id, run_id, str(version.version))
 
 
 def set_champion(home: Home, model: str, version: str) -> None:
     """Point the alias `champion` at a version.
 
     Raises:
-        UnavailableError: MLflow failed.
+        UnavailableError: If MLflow fails.
     """
     with _client(home) as client:
         client.set_registered_model_alias(model, CHAMPION, version)
@@ -127,7 +130,7 @@ def set_champion(home: Home, model: str, version: str) -> None:
 
 @contextlib.contextmanager
 def _client(home: Home) -> Iterator[MlflowClient]:
-    """One process at a time talks to MLflow; it calls nobody and says nothing on standard output."""
+    """Open MLflow for one process at a time, without telemetry and without output."""
     for name, value in (("MLFLOW_DISABLE_TELEMETRY", "true"), ("DO_NOT_TRACK", "1"), ("GIT_PYTHON_REFRESH", "quiet")):
         os.environ[name] = value
     from mlflow import MlflowClient
@@ -143,7 +146,7 @@ def _client(home: Home) -> Iterator[MlflowClient]:
             yield MlflowClient(tracking_uri=uri, registry_uri=uri)
         except (MlflowException, SQLAlchemyError, OSError) as error:
             raise UnavailableError(
-                f"MLflow's store in {home.mlflow} failed ({type(error).__name__}); mend it and materialize again"
+                f"MLflow store {home.mlflow}: failed ({type(error).__name__}); repair it and materialize again"
             ) from error
 
 
@@ -157,6 +160,8 @@ def _query(home: Home, statement: str, parameters: tuple[str, ...]) -> list[tupl
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
             return []
-        raise UnavailableError(f"MLflow's store in {home.mlflow} cannot be read ({error})") from None
+        raise UnavailableError(f"MLflow store {home.mlflow}: cannot be read ({error}); retry later") from None
     except sqlite3.DatabaseError as error:
-        raise UnavailableError(f"MLflow's store in {home.mlflow} is damaged ({type(error).__name__})") from None
+        raise UnavailableError(
+            f"MLflow store {home.mlflow}: damaged ({type(error).__name__}); restore or remove it"
+        ) from None

@@ -1,7 +1,7 @@
-"""Drift of a current window against a reference window: effect size, test, and correction for the number of tests.
+"""Drift of a current window against a reference window, by effect size and corrected test.
 
-An alarm needs both: a p-value that holds after Holm's correction, and an effect that matters. The figures that this
-gives on real data, false alarms and power side by side, are in `docs/drift_alarm.md`.
+An alarm needs both a small p-value after Holm's correction and an effect that matters. False alarms and power on real
+data are in `docs/drift_alarm.md`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Rows that were trained on or served.
+    """Training rows or served rows.
 
     Attributes:
-        features: Names, in the order of the columns of `x`.
-        x: Shape (n, d), NaN where missing.
+        features: Names of the features, in the order of the columns of `x`.
+        x: Features, shape (n, d). A missing value is NaN.
         scores: P(positive), shape (n,).
     """
 
@@ -38,23 +38,23 @@ class Window:
     scores: Values
 
     def __post_init__(self) -> None:
-        """Refuse shapes that do not fit."""
+        """Require shapes that fit together."""
         if self.x.ndim != 2 or self.x.shape != (len(self.scores), len(self.features)):
-            raise PreconditionError("window: expected x of shape (n, d), n scores and d feature names")
+            raise PreconditionError("window: shapes differ, expected x of shape (n, d), n scores and d feature names")
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One distribution, compared.
+    """The comparison of one distribution.
 
     Attributes:
-        name: Feature, `prediction`, or `<feature> missing`.
+        name: Name of a feature, `prediction`, or `<feature> missing`.
         test: Name of the test.
         effect_name: Name of the effect size.
-        effect: Between 0 (the same) and 1.
-        p_value: Of the test.
-        p_adjusted: After Holm's correction over all comparisons.
-        alarm: Both thresholds are passed.
+        effect: Effect size, from 0 (no difference) to 1.
+        p_value: p-value of the test.
+        p_adjusted: p-value after Holm's correction over all comparisons.
+        alarm: Whether both thresholds are exceeded.
     """
 
     name: str
@@ -71,11 +71,11 @@ class DriftReport:
     """All comparisons of two windows.
 
     Attributes:
-        comparisons: One a feature, the prediction, and one for each feature with missing values.
+        comparisons: Comparison of each feature, of the prediction, and of each share of missing values.
         reference_rows: Rows of the reference window.
         current_rows: Rows of the current window.
-        too_few_rows: The current window is too small for an alarm.
-        settings: What was asked for.
+        too_few_rows: Whether the current window is too small for an alarm.
+        settings: Thresholds of the comparison.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -93,16 +93,16 @@ class DriftReport:
     def sentence(self) -> str:
         """The verdict, for people."""
         if self.too_few_rows:
-            return f"too few rows for a verdict: {self.current_rows}, at least {self.settings.min_rows} are needed"
+            return f"too few rows for a verdict: expected at least {self.settings.min_rows}, found {self.current_rows}"
         alarms = sorted((item for item in self.comparisons if item.alarm), key=lambda item: -item.effect)
-        of = f"{len(self.comparisons)} distributions compared over {self.current_rows} rows"
+        scope = f"{len(self.comparisons)} distributions compared over {self.current_rows} rows"
         if not alarms:
-            return f"no drift: {of}"
+            return f"no drift: {scope}"
         worst = ", ".join(f"{item.name} ({item.effect_name} {item.effect:.2f})" for item in alarms[:3])
-        return f"drift alarm: {len(alarms)} of {of} differ: {worst}"
+        return f"drift alarm: {len(alarms)} of {scope} differ: {worst}"
 
     def as_json(self) -> dict[str, Json]:
-        """Return the figures by name of what was compared."""
+        """Return the figures of each comparison by its name."""
         return {
             item.name: {key: value for key, value in asdict(item).items() if key != "name"} for item in self.comparisons
         }
@@ -111,26 +111,28 @@ class DriftReport:
 def compare(reference: Window, current: Window, settings: Drift) -> DriftReport:
     """Compare two windows.
 
-    Measurements: two-sample Kolmogorov-Smirnov, effect D. At most ten distinct values: chi-square
-    test of homogeneity (Fisher's exact test for two values), effect Cramer's V. Missing share: Fisher's exact test,
-    effect the difference of the shares.
+    A measurement is compared by the two-sample Kolmogorov-Smirnov test with effect D. A feature with at most ten
+    distinct values is compared by the chi-square test of homogeneity (Fisher's exact test for two values) with effect
+    Cramer's V. The share of missing values is compared by Fisher's exact test, and its effect is the difference.
 
     Raises:
-        PreconditionError: Other features, or an empty reference window.
+        PreconditionError: If the features differ or the reference window is empty.
 
-    Source: Holm 1979 for the correction; Cramer 1946, section 21.9, for V.
+    Source: Holm 1979 for the correction, and Cramer 1946, section 21.9, for V.
     """
     if reference.features != current.features or not len(reference.scores):
-        raise PreconditionError("drift: expected two windows over the same features, and rows in the reference")
-    found: list[tuple[str, str, str, float, float]] = []
+        raise PreconditionError(
+            "drift: windows cannot be compared, expected the same features and rows in the reference"
+        )
+    results: list[tuple[str, str, str, float, float]] = []
     if len(current.scores):
         pairs = [(name, reference.x[:, i], current.x[:, i]) for i, name in enumerate(reference.features)]
         for name, before, after in [*pairs, (PREDICTION, reference.scores, current.scores)]:
-            found.append((name, *_distribution(before[~np.isnan(before)], after[~np.isnan(after)])))
+            results.append((name, *_distribution(before[~np.isnan(before)], after[~np.isnan(after)])))
             if np.isnan(before).any() or np.isnan(after).any():
-                found.append((f"{name} missing", *_missing(np.isnan(before), np.isnan(after))))
-    adjusted = _holm([item[-1] for item in found])
-    few = len(current.scores) < settings.min_rows
+                results.append((f"{name} missing", *_missing(np.isnan(before), np.isnan(after))))
+    adjusted = _holm([item[-1] for item in results])
+    too_few = len(current.scores) < settings.min_rows
     comparisons = tuple(
         Comparison(
             name=name,
@@ -139,11 +141,11 @@ def compare(reference: Window, current: Window, settings: Drift) -> DriftReport:
             effect=effect,
             p_value=p_value,
             p_adjusted=p_adjusted,
-            alarm=not few and p_adjusted < settings.alpha and effect >= settings.min_effect,
+            alarm=not too_few and p_adjusted < settings.alpha and effect >= settings.min_effect,
         )
-        for (name, test, effect_name, effect, p_value), p_adjusted in zip(found, adjusted, strict=True)
+        for (name, test, effect_name, effect, p_value), p_adjusted in zip(results, adjusted, strict=True)
     )
-    return DriftReport(comparisons, len(reference.scores), len(current.scores), few, settings)
+    return DriftReport(comparisons, len(reference.scores), len(current.scores), too_few, settings)
 
 
 def _distribution(before: Values, after: Values) -> tuple[str, str, float, float]:
@@ -174,7 +176,7 @@ def _missing(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> tuple[str, 
 
 
 def _holm(p_values: list[float]) -> list[float]:
-    """Return Holm-adjusted p-values, in the order given."""
+    """Return Holm-adjusted p-values, in the order of `p_values`."""
     adjusted = [1.0] * len(p_values)
     highest = 0.0
     for rank, index in enumerate(np.argsort(p_values, kind="stable")):
@@ -184,7 +186,7 @@ def _holm(p_values: list[float]) -> list[float]:
 
 
 def render_plot(report: DriftReport) -> bytes:
-    """Draw each effect size beside the threshold, as a small SVG."""
+    """Draw each effect size and the threshold, as a small SVG."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

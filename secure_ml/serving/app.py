@@ -161,6 +161,26 @@ def management(watcher: ReleaseWatcher, metrics: Metrics, model: str) -> FastAPI
     async def server() -> dict[str, Any]:
         return {"name": "secure-ml", "version": "0.1.0", "extensions": []}
 
+    _add_model_routes(app, watcher, model, ready)
+
+    @app.get("/metrics")
+    async def exposition() -> Response:
+        return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.exception_handler(404)
+    async def not_found(*_: object) -> JSONResponse:
+        return JSONResponse({"error": "no such route or model"}, status_code=404)
+
+    @app.exception_handler(405)
+    async def not_allowed(*_: object) -> JSONResponse:
+        return JSONResponse({"error": "method not allowed"}, status_code=405)
+
+    return app
+
+
+def _add_model_routes(app: FastAPI, watcher: ReleaseWatcher, model: str, ready: Callable[[], JSONResponse]) -> None:
+    """Add metadata and readiness of the model."""
+
     @app.get("/v2/models/{name}")
     async def metadata(name: str) -> JSONResponse:
         if name != model:
@@ -189,20 +209,6 @@ def management(watcher: ReleaseWatcher, metrics: Metrics, model: str) -> FastAPI
     @app.get("/v2/models/{name}/ready")
     async def model_ready(name: str) -> JSONResponse:
         return ready() if name == model else JSONResponse({"error": "no such model"}, status_code=404)
-
-    @app.get("/metrics")
-    async def exposition() -> Response:
-        return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    @app.exception_handler(404)
-    async def not_found(*_: object) -> JSONResponse:
-        return JSONResponse({"error": "no such route or model"}, status_code=404)
-
-    @app.exception_handler(405)
-    async def not_allowed(*_: object) -> JSONResponse:
-        return JSONResponse({"error": "method not allowed"}, status_code=405)
-
-    return app
 
 
 def serve(

@@ -38,7 +38,7 @@ def sign_statement(stage: str, subjects: dict[str, str], predicate: dict[str, Js
     Args:
         stage: Stage whose evidence this is.
         subjects: SHA-256 digests by name.
-        predicate: What the stage states about the subjects.
+        predicate: Statement of the stage about the subjects.
         signer: Signer of the stage.
     """
     statement = {

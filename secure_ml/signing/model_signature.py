@@ -116,13 +116,13 @@ def verify_model(files: Mapping[str, bytes], signature: bytes, trust: Trust) -> 
         ) from None
     # 5. The files.
     signed = {item.identifier: item.digest.digest_hex for item in expected.resource_descriptors()}
-    found = {name: sha256(content) for name, content in files.items()}
-    for name in sorted(signed.keys() | found.keys()):
-        if name not in found:
+    actual = {name: sha256(content) for name, content in files.items()}
+    for name in sorted(signed.keys() | actual.keys()):
+        if name not in actual:
             raise RejectedError(f"{name}: missing, but signed in {_SIGNATURE}; restore it")
         if name not in signed:
             raise RejectedError(f"{name}: not signed in {_SIGNATURE}; remove it")
-        if signed[name] != found[name]:
+        if signed[name] != actual[name]:
             raise RejectedError(f"{name}: changed after it was signed; restore it from a good copy")
 
 

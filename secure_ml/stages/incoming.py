@@ -197,10 +197,10 @@ def _origin(model: GuardedModel, home: Home, batch: str) -> tuple[str, Callable[
     origin = _source_of(model, batch)
     if origin is not None:
         source, name = model.batches.sources[origin], batch.removeprefix(f"{origin}.")
-        return origin, lambda: source.place(name), lambda: source.fetch(name, max_bytes=limit)
+        return origin, lambda: source.location(name), lambda: source.fetch(name, max_bytes=limit)
     inbox = _inbox(model, home)
     if batch != model.split.batch and inbox.files(batch):
-        return "inbox", lambda: Path(inbox.place(batch)).name, lambda: inbox.fetch(batch, max_bytes=limit)
+        return "inbox", lambda: Path(inbox.location(batch)).name, lambda: inbox.fetch(batch, max_bytes=limit)
     if batch in model.batches.files:
         path = model.batches.files[batch]
         return "files", lambda: path.name, lambda: read_file(path, max_bytes=limit)

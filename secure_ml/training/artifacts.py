@@ -1,7 +1,7 @@
-"""The model folder: skops and ONNX, neither of which runs code, and one document about both.
+"""The model folder: a skops file, an ONNX file and one document. Neither format runs code when it is loaded.
 
-Types are an exact, reviewed list that the user wrote; what a file asks for is never what is trusted. The two formats
-must agree on every row that was trained or held out, and how closely is recorded.
+A skops file may hold only the types that the user reviewed and listed, never the types that the file itself asks for.
+Both files must agree on every row of training set and holdout, and the largest difference is recorded.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _LOADERS = {
 def render_model(
     model: GuardedModel, fitted: Fitted, *, training_set: Digest, rules: dict[str, Json]
 ) -> dict[str, bytes]:
-    """Return the files of the model folder: `model.skops`, `model.onnx`, `model.json`; the same model, the same bytes.
+    """Render `model.skops`, `model.onnx` and `model.json`. The same model gives the same bytes.
 
     Raises:
-        RejectedError: A type that was not reviewed, no ONNX form, or skops and ONNX do not agree.
+        RejectedError: If a type was not reviewed, the model cannot be converted to ONNX, or skops and ONNX disagree.
     """
     import skops.io
 
@@ -68,7 +68,7 @@ def render_model(
 
 
 def _canonical_zip(content: bytes) -> bytes:
-    """Pack the same members in the same order, under names and dates that do not change from run to run."""
+    """Pack the same members in the same order, with names and dates that are the same in each run."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     schema = json.loads(members.pop("schema.json"))
@@ -77,12 +77,12 @@ def _canonical_zip(content: bytes) -> bytes:
 
     def rewrite(node: Any) -> Any:
         if isinstance(node, dict):
-            fresh = {key: rewrite(value) for key, value in node.items()}
-            if isinstance(fresh.get("file"), str):
-                fresh["file"] = names.get(fresh["file"], fresh["file"])
-            if isinstance(fresh.get("__id__"), int):
-                fresh["__id__"] = order.setdefault(fresh["__id__"], len(order) + 1)
-            return fresh
+            renamed = {key: rewrite(value) for key, value in node.items()}
+            if isinstance(renamed.get("file"), str):
+                renamed["file"] = names.get(renamed["file"], renamed["file"])
+            if isinstance(renamed.get("__id__"), int):
+                renamed["__id__"] = order.setdefault(renamed["__id__"], len(order) + 1)
+            return renamed
         return [rewrite(item) for item in node] if isinstance(node, list) else node
 
     buffer = io.BytesIO()
@@ -94,23 +94,23 @@ def _canonical_zip(content: bytes) -> bytes:
 
 
 def scan_skops(content: bytes, allowed: tuple[str, ...], where: str) -> None:
-    """Refuse a skops file that holds any type outside the reviewed list; nothing of it is loaded.
+    """Require that a skops file holds only reviewed types. The file is not loaded.
 
     Raises:
-        RejectedError: Types that were not reviewed; they are named.
-        MalformedError: Not a skops file, or one with hostile members.
+        RejectedError: If it holds a type that was not reviewed. The message names the types.
+        MalformedError: If it is not a skops file, or has hostile members.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = archive.infolist()
             names = [member.filename for member in members]
             if len(members) > _MAX_MEMBERS or sum(member.file_size for member in members) > _MAX_UNPACKED_BYTES:
-                raise MalformedError(f"{where}: more members or bytes than a model file may hold")
+                raise MalformedError(f"{where}: too many members or bytes, expected at most {_MAX_MEMBERS} members")
             if len(set(names)) != len(names) or not all(_MEMBER.fullmatch(name) for name in names):
-                raise MalformedError(f"{where}: member names that are no flat, unique file names")
+                raise MalformedError(f"{where}: invalid member names, expected flat and unique file names")
             schema = json.loads(archive.read("schema.json"))
     except (zipfile.BadZipFile, KeyError, ValueError, RecursionError, NotImplementedError) as error:
-        raise MalformedError(f"{where}: not a skops file ({type(error).__name__})") from None
+        raise MalformedError(f"{where}: malformed ({type(error).__name__}), expected a skops file") from None
     types: set[str] = set()
     loaders: set[str] = set()
     todo = [schema]
@@ -159,11 +159,11 @@ def _to_onnx(estimator: Any, features: int) -> bytes:
 
 
 def scan_onnx(content: bytes, features: int, where: str) -> None:
-    """Refuse an ONNX file with outside data, foreign operators, or another interface than ours.
+    """Require that an ONNX file is self-contained, uses standard operators and has the expected inputs and outputs.
 
     Raises:
-        RejectedError: It has any of these.
-        MalformedError: Not an ONNX model.
+        RejectedError: If it does not.
+        MalformedError: If it is not an ONNX model.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -172,23 +172,25 @@ def scan_onnx(content: bytes, features: int, where: str) -> None:
         parsed = onnx.load_model_from_string(content)
         onnx.checker.check_model(parsed)
     except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
-        raise MalformedError(f"{where}: not an ONNX model ({type(error).__name__})") from None
+        raise MalformedError(f"{where}: malformed ({type(error).__name__}), expected an ONNX model") from None
     graph = parsed.graph
     parts = list(_parts(parsed))
     tensors = [part for part in parts if isinstance(part, onnx.TensorProto)]
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data for tensor in tensors):
-        raise RejectedError(f"{where}: refers to data outside the file")
+        raise RejectedError(f"{where}: refers to data outside the file; export it with the data inside")
     nodes = [part for part in parts if isinstance(part, onnx.NodeProto)]
     domains = {node.domain for node in nodes} | {item.domain for item in parsed.opset_import}
     if not domains <= {"", "ai.onnx", "ai.onnx.ml"} or parsed.functions:
-        raise RejectedError(f"{where}: uses operators outside the ONNX standard")
+        raise RejectedError(f"{where}: uses operators outside the ONNX standard; export it with standard operators")
     inputs = [(item.name, [d.dim_value for d in item.type.tensor_type.shape.dim][1:]) for item in graph.input]
     if inputs != [("features", [features])] or {item.name for item in graph.output} != {"label", "probabilities"}:
-        raise RejectedError(f"{where}: expected one input of {features} features, and outputs label, probabilities")
+        raise RejectedError(
+            f"{where}: wrong interface, expected one input of {features} features and outputs label and probabilities"
+        )
 
 
 def _parts(message: Any) -> Iterator[Any]:
-    """Yield a protobuf message and all in it: tensors lie in attributes and branches too."""
+    """Yield a protobuf message and all messages in it. Tensors also occur in attributes and branches."""
     from google.protobuf.message import Message
 
     yield message
@@ -210,6 +212,7 @@ def _parity(estimator: Any, onnx: bytes, x: NDArray[np.float64]) -> dict[str, Js
     equal = bool((np.argmax(expected, axis=1) == label)[clear].all())
     if not equal or not difference <= _MAX_DIFFERENCE:
         raise RejectedError(
-            f"model.onnx: does not agree with model.skops: largest difference {difference:.2e}, labels equal: {equal}"
+            f"model.onnx: disagrees with model.skops, expected a difference of at most {_MAX_DIFFERENCE}, found "
+            f"{difference:.2e}, labels equal: {equal}"
         )
     return {"rows": len(x), "max_abs_difference": difference, "labels_equal": equal}

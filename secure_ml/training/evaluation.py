@@ -1,4 +1,4 @@
-"""Fit and evaluate a binary classifier, judge it against a dummy baseline, and decide on a promotion."""
+"""Evaluation: fit a binary classifier, compare it with a dummy baseline, and apply the promotion rule."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _MIN_PER_CLASS = 10
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Figures of one fitted model; ROC AUC and Brier score are fractions.
+    """Figures of one fitted model. ROC AUC and Brier score are fractions.
 
     Attributes:
-        cv_roc_auc: Over out-of-fold predictions of a stratified 10-fold cross-validation of the training rows.
-        holdout_roc_auc: On the fixed holdout.
-        holdout_brier: On the fixed holdout.
-        dummy_roc_auc: The same of a classifier that ignores the features.
-        dummy_brier: The same of a classifier that ignores the features.
-        training_rows: Rows fitted on.
-        holdout_rows: Rows of the holdout.
+        cv_roc_auc: ROC AUC of out-of-fold predictions, by stratified 10-fold cross-validation of the training rows.
+        holdout_roc_auc: ROC AUC on the fixed holdout.
+        holdout_brier: Brier score on the fixed holdout.
+        dummy_roc_auc: ROC AUC on the holdout of a classifier that ignores the features.
+        dummy_brier: Brier score on the holdout of a classifier that ignores the features.
+        training_rows: Number of training rows.
+        holdout_rows: Number of rows of the holdout.
     """
 
     cv_roc_auc: float
@@ -48,11 +48,11 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A fitted classifier with what it was judged by.
+    """A fitted classifier with its evaluation.
 
     Attributes:
-        estimator: Fitted on all training rows.
-        evaluation: Its figures.
+        estimator: Classifier fitted on all training rows.
+        evaluation: Figures of the classifier.
         reference_scores: Out-of-fold P(positive) of the training rows, shape (n,).
         x: Training features, shape (n, d).
         holdout_x: Holdout features, shape (m, d).
@@ -77,14 +77,14 @@ def fit(
     """Fit the model's estimator and evaluate it.
 
     Args:
-        model: Gives trainer and seed.
-        x: Shape (n, d), NaN where missing.
-        y: Shape (n,), 0 or 1.
-        holdout_x: Shape (m, d).
-        holdout_y: Shape (m,), 0 or 1.
+        model: Model that provides the trainer and the seed.
+        x: Training features, shape (n, d). A missing value is NaN.
+        y: Training labels, shape (n,), 0 or 1.
+        holdout_x: Holdout features, shape (m, d).
+        holdout_y: Holdout labels, shape (m,), 0 or 1.
 
     Raises:
-        PreconditionError: Fewer than ten rows of a class, or a holdout of one class.
+        PreconditionError: If a class has fewer than ten training rows, or the holdout has one class only.
     """
     from sklearn.dummy import DummyClassifier
     from sklearn.metrics import brier_score_loss, roc_auc_score
@@ -93,18 +93,18 @@ def fit(
     least = min(int((y == 0).sum()), int((y == 1).sum()))
     if least < _MIN_PER_CLASS or len(np.unique(holdout_y)) < 2:
         raise PreconditionError(
-            f"{model.name}: {least} training rows of the rarer class, at least {_MIN_PER_CLASS} are needed, and a "
-            "holdout with both classes; accept more batches or change the split"
+            f"{model.name}: too few rows, expected at least {_MIN_PER_CLASS} training rows of each class and "
+            f"both classes in the holdout, found {least} of the rarer class; accept more batches or change the split"
         )
     folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=model.seed)
     scores = cross_val_predict(model.trainer(model.seed), x, y, cv=folds, method="predict_proba")[:, 1]
     estimator = model.trainer(model.seed).fit(x, y)
-    held = estimator.predict_proba(holdout_x)[:, 1]
+    holdout_scores = estimator.predict_proba(holdout_x)[:, 1]
     dummy = DummyClassifier(strategy="prior").fit(x, y).predict_proba(holdout_x)[:, 1]
     evaluation = Evaluation(
         cv_roc_auc=float(roc_auc_score(y, scores)),
-        holdout_roc_auc=float(roc_auc_score(holdout_y, held)),
-        holdout_brier=float(brier_score_loss(holdout_y, held)),
+        holdout_roc_auc=float(roc_auc_score(holdout_y, holdout_scores)),
+        holdout_brier=float(brier_score_loss(holdout_y, holdout_scores)),
         dummy_roc_auc=float(roc_auc_score(holdout_y, dummy)),
         dummy_brier=float(brier_score_loss(holdout_y, dummy)),
         training_rows=len(y),
@@ -114,37 +114,37 @@ def fit(
 
 
 def judge(evaluation: Evaluation, quality: Quality) -> tuple[str, ...]:
-    """Return why a model is not good enough, in sentences; empty where it is."""
+    """Return the reasons why a model is not good enough, in sentences. Empty if it is good enough."""
     figures = {
         "cross-validated ROC AUC": evaluation.cv_roc_auc,
         "holdout ROC AUC": evaluation.holdout_roc_auc,
     }
-    against = [
+    reasons = [
         f"{name} {value:.3f} is below {quality.min_roc_auc:.3f}"
         for name, value in figures.items()
         if not value >= quality.min_roc_auc
     ]
     gain = evaluation.holdout_roc_auc - evaluation.dummy_roc_auc
     if not gain >= quality.min_gain_over_dummy:
-        against.append(f"gain of {gain:.3f} over a dummy classifier is below {quality.min_gain_over_dummy:.3f}")
+        reasons.append(f"gain of {gain:.3f} over a dummy classifier is below {quality.min_gain_over_dummy:.3f}")
     if not evaluation.holdout_brier < evaluation.dummy_brier:
-        against.append("Brier score on the holdout is no better than a dummy classifier's")
-    return tuple(against)
+        reasons.append("Brier score on the holdout is no better than a dummy classifier's")
+    return tuple(reasons)
 
 
 def promote(
     candidate: NDArray[np.float64], champion: NDArray[np.float64], y: NDArray[np.int64], quality: Quality
 ) -> tuple[bool, tuple[str, ...]]:
-    """Apply the promotion rule: no worse than the champion on the same holdout.
+    """Apply the promotion rule: the candidate is no worse than the champion on the same holdout.
 
     Args:
-        candidate: P(positive), shape (m,).
-        champion: P(positive), shape (m,).
-        y: Labels, shape (m,).
-        quality: Gives the margin.
+        candidate: P(positive) of the candidate, shape (m,).
+        champion: P(positive) of the champion, shape (m,).
+        y: Labels of the holdout, shape (m,).
+        quality: Thresholds, which include the margin.
 
     Returns:
-        Whether the candidate is promoted, and why not.
+        Whether the candidate is promoted, and the reasons if it is not.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -158,7 +158,7 @@ def promote(
 
 
 def render_roc(fitted: Fitted) -> bytes:
-    """Draw the ROC curve on the holdout beside the dummy's diagonal, as a small SVG."""
+    """Draw the ROC curve on the holdout and the diagonal of the dummy, as a small SVG."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
     from sklearn.metrics import roc_curve

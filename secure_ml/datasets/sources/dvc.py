@@ -55,7 +55,7 @@ class DVC:
             UnavailableError: No such folder, or a tracked folder's list is not in the cache.
             MalformedError: A `.dvc` file or a list is not one.
         """
-        return list(batches_in(self._tracked(), self.place()))
+        return list(batches_in(self._tracked(), self.location()))
 
     def fetch(self, name: str, *, max_bytes: int) -> bytes:
         """Read one batch from the cache, once.
@@ -65,7 +65,7 @@ class DVC:
             MalformedError: Its bytes are not those that are tracked, or more than `max_bytes`, or two files are it.
         """
         tracked = self._tracked()
-        path = only(batches_in(tracked, self.place()).get(name, []), name, self.place())
+        path = only(batches_in(tracked, self.location()).get(name, []), name, self.location())
         return self._read(tracked[path], path, max_bytes)
 
     def fetch_manifest(self) -> bytes | None:
@@ -77,7 +77,7 @@ class DVC:
         """
         return read_manifest(self.folder / MANIFEST_FILE)
 
-    def place(self, name: str | None = None) -> str:
+    def location(self, name: str | None = None) -> str:
         """Return where a batch lies, for people."""
         return f"dvc {self.folder}" if name is None else f"dvc {self.folder}: {name}"
 
@@ -86,7 +86,7 @@ class DVC:
         try:
             paths = sorted(path for path in self.folder.iterdir() if path.suffix == ".dvc" and path.name != ".dvc")
         except OSError as error:
-            raise UnavailableError(f"{self.place()}: cannot be listed ({error.strerror})") from None
+            raise UnavailableError(f"{self.location()}: cannot be listed ({error.strerror})") from None
         found: dict[str, _Object] = {}
         for dvc_file in paths:
             for path, md5, legacy in _outs(dvc_file):
@@ -123,7 +123,7 @@ class DVC:
         for root in (folder, *folder.parents):
             if (root / ".dvc").is_dir():
                 return root / ".dvc" / "cache"
-        raise UnavailableError(f"{self.place()}: not in a DVC repository; name its cache")
+        raise UnavailableError(f"{self.location()}: not in a DVC repository; name its cache")
 
 
 def _object(md5: str, legacy: bool, where: str) -> _Object:

@@ -36,7 +36,7 @@ class LocalFolder:
             paths = [entry.name for entry in self.path.iterdir()]
         except OSError as error:
             raise UnavailableError(f"folder {self.path}: cannot be listed ({error.strerror})") from None
-        return list(batches_in(paths, self.place()))
+        return list(batches_in(paths, self.location()))
 
     def fetch(self, name: str, *, max_bytes: int) -> bytes:
         """Read one batch, once.
@@ -45,7 +45,7 @@ class LocalFolder:
             UnavailableError: No such batch, or it cannot be read.
             MalformedError: Not a regular file, larger than `max_bytes`, or two files are this batch.
         """
-        return read_file(self.path / only(self.files(name), name, self.place()), max_bytes=max_bytes)
+        return read_file(self.path / only(self.files(name), name, self.location()), max_bytes=max_bytes)
 
     def fetch_manifest(self) -> bytes | None:
         """Read the signed manifest, None where there is none.
@@ -56,7 +56,7 @@ class LocalFolder:
         """
         return read_manifest(self.path / MANIFEST_FILE)
 
-    def place(self, name: str | None = None) -> str:
+    def location(self, name: str | None = None) -> str:
         """Return where a batch lies, for people."""
         found = self.files(name) if name is not None else []
         return str(self.path / found[0] if found else self.path)

@@ -112,7 +112,7 @@ class Postgres:
         import psycopg
 
         if name not in self.batches:
-            raise missing(name, self.place())
+            raise missing(name, self.location())
         wanted = self.batches[name]
         parts: list[bytes] = []
         size = 0
@@ -127,11 +127,11 @@ class Postgres:
                         parts.append(bytes(part))
         except psycopg.errors.QueryCanceled:
             raise UnavailableError(
-                f"{self.place(name)}: took longer than {self.timeout_s:g} s and was ended; select fewer rows"
+                f"{self.location(name)}: took longer than {self.timeout_s:g} s and was ended; select fewer rows"
             ) from None
         except psycopg.Error as error:
             raise UnavailableError(
-                f"{self.place(name)}: was not handed out ({type(error).__name__}); see its name, the rights, and "
+                f"{self.location(name)}: was not handed out ({type(error).__name__}); see its name, the rights, and "
                 f"{self.dsn_variable or 'PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD'}"
             ) from None
         return b"".join(parts)
@@ -145,7 +145,7 @@ class Postgres:
         """
         return None if self.manifest is None else read_manifest(self.manifest)
 
-    def place(self, name: str | None = None) -> str:
+    def location(self, name: str | None = None) -> str:
         """Return what is read, for people; never where the database is or who asks."""
         match self.batches.get(name) if name is not None else None:
             case Table(table, schema):

@@ -70,9 +70,9 @@ class S3:
         try:
             entries = self._store().get_file_info(FileSelector(self._path("").rstrip("/")))
         except OSError as error:
-            raise _unavailable(self.place(), error) from None
+            raise _unavailable(self.location(), error) from None
         paths = [entry.base_name for entry in entries if entry.type == FileType.File]
-        return list(batches_in(paths, self.place()))
+        return list(batches_in(paths, self.location()))
 
     def fetch(self, name: str, *, max_bytes: int) -> bytes:
         """Read one batch, once.
@@ -81,9 +81,9 @@ class S3:
             UnavailableError: No such batch, the store does not answer or refuses, or the object changed meanwhile.
             MalformedError: Larger than `max_bytes`, or two objects are this batch.
         """
-        content = self._read(only(self._objects(name), name, self.place()), max_bytes)
+        content = self._read(only(self._objects(name), name, self.location()), max_bytes)
         if content is None:
-            raise missing(name, self.place())
+            raise missing(name, self.location())
         return content
 
     def fetch_manifest(self) -> bytes | None:
@@ -95,7 +95,7 @@ class S3:
         """
         return self._read(MANIFEST_FILE, MAX_MANIFEST_BYTES)
 
-    def place(self, name: str | None = None) -> str:
+    def location(self, name: str | None = None) -> str:
         """Return where a batch lies, for people."""
         return f"s3://{self._path('' if name is None else name)}"
 
@@ -149,7 +149,7 @@ class S3:
                 retry_strategy=AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
             )
         except (OSError, ValueError) as error:
-            raise _unavailable(self.place(), error) from None
+            raise _unavailable(self.location(), error) from None
 
 
 def _tag(stream: Any) -> object:

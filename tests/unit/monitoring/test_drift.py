@@ -54,7 +54,7 @@ def test_an_effect_that_is_sure_but_small_raises_no_alarm() -> None:
 def test_too_few_rows_give_no_verdict_and_say_so() -> None:
     report = compare(window(1), window(2, 29, shift=5.0), Drift())
     assert not report.alarm
-    assert "too few rows for a verdict: 29" in report.sentence
+    assert "too few rows for a verdict: expected at least 30, found 29" in report.sentence
     assert compare(window(1), window(2, 30, shift=5.0), Drift()).alarm
 
 

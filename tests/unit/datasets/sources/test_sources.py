@@ -28,9 +28,9 @@ def test_a_local_folder_lists_what_is_named_like_a_batch(tmp_path: Path) -> None
         (tmp_path / name).write_text("x\n")
     source = LocalFolder(tmp_path)
     assert source.names() == ["2024", "january", "june", "may", "may.1"]
-    assert source.place("may") == str(tmp_path / "may.parquet")
+    assert source.location("may") == str(tmp_path / "may.parquet")
     assert source.fetch("january", max_bytes=2) == b"x\n"
-    assert source.place("january") == str(tmp_path / "january.csv")
+    assert source.location("january") == str(tmp_path / "january.csv")
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "sub/january", "", "..", "january\n"])
@@ -80,7 +80,7 @@ def test_a_source_may_not_be_named_like_a_batch_or_the_inbox(name: str, tmp_path
 
 
 def test_a_file_may_not_be_named_like_a_batch_of_a_source(tmp_path: Path) -> None:
-    with pytest.raises(PreconditionError, match=r"sales\.january is named like a batch of a source"):
+    with pytest.raises(PreconditionError, match=r"sales\.january has the name of a batch of a source"):
         Batches(columns=COLUMNS, files={"sales.january": tmp_path}, sources={"sales": LocalFolder(tmp_path)})
 
 
@@ -105,7 +105,7 @@ def test_a_models_check_says_which_source_does_not_answer(tmp_path: Path) -> Non
     said = check_model(replace(here, split=replace(here.split, batch="here.first")))
     assert [sentence for sentence in said if "split" in sentence] == []
     assert [sentence for sentence in said if "source gone: " in sentence and "cannot be listed" in sentence]
-    assert [sentence for sentence in check_model(here) if "split.batch: first is in no file of batches" in sentence]
+    assert [sentence for sentence in check_model(here) if "split.batch: first provides the holdout, but" in sentence]
 
 
 def test_a_models_check_says_which_source_lacks_the_manifest_that_it_requires(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_models_check_says_which_source_lacks_the_manifest_that_it_requires(tm
 
     assert said(LocalFolder(tmp_path, require_manifest=False)) == []
     (sentence,) = said(LocalFolder(tmp_path))
-    assert "source here: has no signed manifest" in sentence
+    assert "source here: no signed manifest" in sentence
     assert "secure-ml dataset sign-manifest FOLDER --source here" in sentence
     assert "unsafe, require_manifest=False" in sentence
     (tmp_path / MANIFEST_FILE).write_bytes(b"{}")
