@@ -1,16 +1,16 @@
-"""Provenance, the primary control against poisoning: a source's signed manifest says which bytes come from it.
+"""Provenance, the primary control against poisoning: a signed manifest lists the bytes of a source.
 
 A manifest is an in-toto statement in a DSSE envelope. Its subjects are the files of one source, such as `january.csv`,
-to SHA-256; its predicate names the source. Whose key may sign one is said by the trust root: a key that may sign the
-stage `source_manifest` (`policy.json`). Where `sources/SOURCE/keys/*.pem` is there in the trust root, only these keys
-sign for this source, and they sign nothing else: that is where a supplier's key belongs.
+with their SHA-256, and its predicate names the source. The trust root decides which keys may sign it: the keys that
+may sign the stage `source_manifest` (`policy.json`). If the trust root holds `sources/SOURCE/keys/*.pem`, only these
+keys sign for this source, and they sign nothing else. Put the key of a supplier there.
 
-A batch is accepted when
+A batch is accepted if
 
 1. the source has a manifest,
-2. its signature holds, by a key that the trust root lets sign for this source,
-3. it names this source, and was issued before now,
-4. it is not older than the newest one that was seen, so that an older one together with its bytes cannot come back, and
+2. a key that may sign for this source signed it,
+3. it names this source and was not issued in the future,
+4. it is not older than the newest manifest seen, so that an older one cannot be replayed together with its bytes, and
 5. it lists this batch with the digest of the bytes that are about to be used.
 """
 
@@ -35,13 +35,13 @@ _CLOCKS_DIFFER = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class SourceManifest:
-    """A manifest whose signature holds. Made by `open_manifest`, nowhere else.
+    """A manifest with a valid signature. Only `open_manifest` creates it.
 
     Attributes:
-        source: Whose it is.
-        issued: When it was signed, as its signer says; a later one replaces it.
-        files: File name to digest.
-        digest: Of the signed document.
+        source: Name of the source.
+        issued: Time of the signature, as stated by the signer. A later manifest supersedes it.
+        files: Digests by file name.
+        digest: Digest of the signed document.
     """
 
     source: str
@@ -54,10 +54,10 @@ def sign_manifest(source: str, files: Mapping[str, Digest], signer: Signer, *, i
     """Sign the manifest of one source.
 
     Args:
-        source: The source's name in `Batches.sources`, or `inbox.MODEL`.
-        files: Name of each batch's file, such as `january.parquet`, to digest of its bytes.
-        signer: Whose key the trust root lets sign `source_manifest`.
-        issued: With a time zone; now where left out. Who has seen this one takes no earlier one any more.
+        source: Name of the source in `Batches.sources`, or `inbox.MODEL`.
+        files: Digest of each file by name, such as `january.parquet`.
+        signer: Signer whose key may sign `source_manifest`.
+        issued: Time of issue with a time zone, by default now. A verifier that saw it rejects earlier manifests.
     """
     made_at = (issued or datetime.now(UTC)).isoformat(timespec="microseconds")
     return sign_statement(STAGE, dict(files), {"source": source, "made_at": made_at}, signer)
@@ -67,36 +67,37 @@ def open_manifest(content: bytes | None, *, source: str, batch: str, trust: Trus
     """Verify the manifest of a source.
 
     Args:
-        content: Its bytes, None where the source has none.
-        source: The source's name.
-        batch: For which batch, for the error.
-        trust: Whose signatures are believed.
+        content: Bytes of the manifest, or None if the source has none.
+        source: Name of the source.
+        batch: Name of the batch, for messages.
+        trust: Trust root that verifies the signature.
 
     Raises:
-        RejectedError: No manifest, a foreign key, a changed or foreign manifest, or one from the future.
-        PreconditionError: The source's own part of the trust root is malformed.
+        RejectedError: If there is no manifest, or it was changed, names another source, was signed by a foreign key or
+            was issued in the future.
+        PreconditionError: If the part of the trust root for this source is malformed.
     """
-    # 1. There is one.
+    # 1. The manifest exists.
     if content is None:
         switch = "require_inbox_manifest" if source.startswith("inbox.") else "require_manifest"
         raise RejectedError(
             f"{batch}: its source {source} has no signed manifest; sign what it has: secure-ml dataset sign-manifest "
             f"FOLDER --source {source} (or, unsafe, {switch}=False: whoever writes there then decides what is learnt)"
         )
-    # 2. Signed by a key that may sign for this source.
+    # 2. A key that may sign for this source signed it.
     where = f"{batch}: manifest of source {source}"
-    own = trust.root / "sources" / source
-    if own.is_dir():
-        trust = Trust.load(own)
+    supplier = trust.root / "sources" / source
+    if supplier.is_dir():
+        trust = Trust.load(supplier)
     try:
         subjects, predicate = verify_statement(content, STAGE, trust, where)
         files = {name: parse_digest(digest, where) for name, digest in subjects.items()}
     except MalformedError as error:
         raise RejectedError(str(error)) from None
-    # 3. Of this source, and of a time that has come.
+    # 3. It names this source and was not issued in the future.
     match predicate:
-        case {"source": str(of), "made_at": str(made_at), **rest} if not rest:
-            if of != source:
+        case {"source": str(name), "made_at": str(made_at), **rest} if not rest:
+            if name != source:
                 raise RejectedError(f"{where}: it is the manifest of another source")
         case _:
             raise RejectedError(f"{where}: its predicate is not that of a manifest")
@@ -110,8 +111,8 @@ def open_manifest(content: bytes | None, *, source: str, batch: str, trust: Trus
 
 def _time(text: str) -> datetime | None:
     try:
-        given = datetime.fromisoformat(text)
-        return given.astimezone(UTC) if given.tzinfo is not None else None
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo is not None else None
     except (ValueError, OverflowError):
         return None
 
@@ -119,24 +120,24 @@ def _time(text: str) -> datetime | None:
 def verify_provenance(
     manifest: SourceManifest, *, batch: str, name: str, digest: Digest, newest: datetime | None
 ) -> None:
-    """Refuse a batch whose bytes are not in its source's newest signed manifest.
+    """Require that the newest signed manifest of the source lists the bytes of a batch.
 
     Args:
-        manifest: The source's.
-        batch: What the batch is called, for the error.
-        name: What the batch is called inside its source.
+        manifest: Verified manifest of the source.
+        batch: Name of the batch, for messages.
+        name: Name of the batch inside its source.
         digest: Digest of the bytes that are about to be used.
-        newest: When the newest manifest of the source that was ever seen was issued, None where none was.
+        newest: Time of issue of the newest manifest seen before, or None.
 
     Raises:
-        RejectedError: It is older than that one, or lists other bytes.
+        RejectedError: If the manifest is older than `newest`, or does not list these bytes.
     """
-    # 4. Not one that was replaced.
+    # 4. It was not superseded.
     if newest is not None and manifest.issued < newest:
         raise RejectedError(
             f"{batch}: manifest of source {manifest.source}: was issued {manifest.issued:%Y-%m-%dT%H:%M:%S.%fZ}, and "
             f"one of {newest:%Y-%m-%dT%H:%M:%S.%fZ} was seen before; sign what the source has now"
         )
-    # 5. These bytes, under this name.
+    # 5. It lists these bytes under this name.
     if digest not in [manifest.files.get(file) for file in file_names(name)]:
         raise RejectedError(f"{batch}: its digest is not in the source's signed manifest")

@@ -1,7 +1,7 @@
-"""What one dataset version is made of, as a document; and how two versions differ, without a cell of either.
+"""The manifest of one dataset version, and the difference of two versions without their cells.
 
-A version is named by digest and never changed. Its manifest lies with its bytes and is a subject of the same signed
-evidence: files, rows, profile, contract, parents (the versions it was made from, or that it follows) and source.
+A version is named by its digest and never changes. Its manifest is stored with its bytes and is a subject of the same
+signed evidence. It lists files, rows, profile, contract, source, and the parents that the version was made from.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ _MAX_DIGESTS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What one version is made of.
+    """The manifest of one dataset version.
 
     Attributes:
-        model: The model's name.
-        stage: `dataset`: bytes as they arrived; `validated_dataset`: the typed table that satisfied the contract.
-        batch: The batch's name.
-        files: File name to digest, without this document.
-        rows: Rows of the table.
-        profile: Digest of the profile, None where there is none yet.
-        contract: Digest of the contract that was satisfied, None before any was applied.
-        parents: The version that this one was made from, or the version of the batch before.
+        model: Name of the model.
+        stage: `dataset` for bytes as they arrived, or `validated_dataset` for the typed table that satisfied the
+        contract.
+        batch: Name of the batch.
+        files: Digests by file name, without this document.
+        rows: Number of rows of the table.
+        profile: Digest of the profile, or None if there is no profile yet.
+        contract: Digest of the satisfied contract, or None if none was applied yet.
+        parents: Version that this one was made from, or previous version of the batch.
         origin: `inbox`, `files`, or the name of a source.
-        place: Where the bytes were found, for people.
-        proof: Digest of the source's signed manifest that lists the bytes, None where none was required.
+        location: Location of the bytes, for people.
+        proof: Digest of the signed manifest that lists the bytes, or None if none was required.
     """
 
     model: str
@@ -49,7 +50,7 @@ class Manifest:
     contract: Digest | None
     parents: tuple[Digest, ...]
     origin: str
-    place: str
+    location: str
     proof: Digest | None
 
 
@@ -66,7 +67,7 @@ def render_manifest(manifest: Manifest) -> bytes:
             "profile": manifest.profile,
             "contract": manifest.contract,
             "parents": list(manifest.parents),
-            "source": {"origin": manifest.origin, "place": manifest.place, "manifest": manifest.proof},
+            "source": {"origin": manifest.origin, "place": manifest.location, "manifest": manifest.proof},
         }
     )
 
@@ -75,7 +76,7 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
     """Parse a manifest.
 
     Raises:
-        MalformedError: Not one, or not in canonical form.
+        MalformedError: If it is not a manifest in canonical form.
     """
     match parse_json(content, where):
         case {
@@ -88,7 +89,7 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
             "profile": profile,
             "contract": contract,
             "parents": list(parents),
-            "source": {"origin": str(origin), "place": str(place), "manifest": proof},
+            "source": {"origin": str(origin), "place": str(location), "manifest": proof},
         } if not isinstance(rows, bool) and rows >= 0:
             manifest = Manifest(
                 model=model,
@@ -100,12 +101,12 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
                 contract=_digest(contract, where),
                 parents=tuple(parse_digest(parent, where) for parent in parents),
                 origin=origin,
-                place=place,
+                location=location,
                 proof=_digest(proof, where),
             )
             if render_manifest(manifest) == content:
                 return manifest
-    raise MalformedError(f"{where}: not the manifest of a dataset version in canonical form")
+    raise MalformedError(f"{where}: malformed, expected the manifest of a dataset version in canonical form")
 
 
 def _digest(value: Json, where: str) -> Digest | None:
@@ -114,17 +115,17 @@ def _digest(value: Json, where: str) -> Digest | None:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How two tables differ. Rows are compared by all columns that both have, whatever their order.
+    """The difference of two tables. Rows are compared by all columns that both tables have, in any order.
 
     Attributes:
-        rows: How many rows the old and the new table have.
-        added: Rows that only the new table has, counted as often as they occur more.
-        removed: Rows that only the old table has, likewise.
-        added_digests: Digests of different added rows, sorted, at most 1,000.
-        removed_digests: Digests of different removed rows, likewise.
+        rows: Number of rows of the old and of the new table.
+        added: Number of rows that the new table has in addition, duplicates included.
+        removed: Number of rows that the old table has in addition, duplicates included.
+        added_digests: Digests of distinct added rows, sorted, at most 1,000.
+        removed_digests: Digests of distinct removed rows, sorted, at most 1,000.
         columns_added: Columns that only the new table has.
         columns_removed: Columns that only the old table has.
-        columns_retyped: Columns whose type differs; their values are compared as text.
+        columns_retyped: Columns with another type. Their values are compared as text.
     """
 
     rows: tuple[int, int]
@@ -138,7 +139,7 @@ class Difference:
 
 
 def compare_tables(old: pl.DataFrame, new: pl.DataFrame) -> Difference:
-    """Compare two tables by their rows, exactly: rows are matched by value, digests only name them afterwards."""
+    """Compare two tables by their rows. Rows are matched by value, and digests only name them in the result."""
     import polars as pl
 
     common = [name for name in old.columns if name in new.columns]
@@ -152,7 +153,7 @@ def compare_tables(old: pl.DataFrame, new: pl.DataFrame) -> Difference:
     added_digests: tuple[Digest, ...] = ()
     removed_digests: tuple[Digest, ...] = ()
     if common:
-        # The counts get names that no column has.
+        # No column has these names.
         before, after = (f"{name}{''.join(common)}" for name in ("before ", "after "))
         both = counted(old, before).join(
             counted(new, after), on=common, how="full", nulls_equal=True, coalesce=True, maintain_order="none"

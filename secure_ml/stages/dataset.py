@@ -184,7 +184,7 @@ def _manifest(log: EvidenceLog, arrived: Arrived, file: str, rows: int) -> Manif
         contract=None,
         parents=tuple(parents),
         origin=arrived.origin,
-        place=arrived.place,
+        location=arrived.place,
         proof=arrived.proof,
     )
 

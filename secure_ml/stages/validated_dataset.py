@@ -260,7 +260,7 @@ def _manifest(model: GuardedModel, given: Evidence, rows: int, files: Mapping[st
         contract=model.contract_digest,
         parents=(parse_digest(given.inputs["version"], where),),
         origin=given.inputs.get("origin", "files"),
-        place=str(given.facts["source"]),
+        location=str(given.facts["source"]),
         proof=parse_digest(proof, where) if proof else None,
     )
 

@@ -148,14 +148,14 @@ def test_a_link_in_the_cache_is_not_followed(repository: Path, tmp_path: Path) -
         ("!!python/object/apply:os.system ['touch s3cret']", "not YAML"),
         ("- md5: x", "not a .dvc file"),
         ("", "not a .dvc file"),
-        ("outs:\n- path: bad.csv\n", "expected outs with path and md5"),
-        ("outs:\n- md5: 00000000000000000000000000000000\n  hash: sha1\n  path: bad.csv\n", "other hashes"),
-        ("outs:\n- md5: ../../../../../etc/passwd\n  hash: md5\n  path: bad.csv\n", "expected an MD5"),
-        ("outs:\n- md5: 1234\n  hash: md5\n  path: bad.csv\n", "expected outs with path and md5"),
+        ("outs:\n- path: bad.csv\n", "expected path and md5"),
+        ("outs:\n- md5: 00000000000000000000000000000000\n  hash: sha1\n  path: bad.csv\n", "unsupported out"),
+        ("outs:\n- md5: ../../../../../etc/passwd\n  hash: md5\n  path: bad.csv\n", "malformed MD5"),
+        ("outs:\n- md5: 1234\n  hash: md5\n  path: bad.csv\n", "expected path and md5"),
         ("[" * 5_000, "not YAML (ParserError)"),
         ("[" * 5_000 + "]" * 5_000, "not YAML (RecursionError)"),
         ("x" * 70_000, "expected at most 65536 bytes"),
-        ("outs:\n- &a [x]\n" + "- [*a, *a, *a]\n" * 9, "holds an alias"),
+        ("outs:\n- &a [x]\n" + "- [*a, *a, *a]\n" * 9, "holds a YAML alias"),
         ("a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}\n" for n in range(1, 64)), "alias"),
     ],
 )
@@ -172,7 +172,7 @@ def test_a_file_that_is_no_dvc_file_is_one_clear_sentence(text: str, said: str, 
 def test_a_folders_list_that_is_none_is_one_clear_sentence(listed: bytes, repository: Path) -> None:
     digest = store(repository / ".dvc/cache/files/md5", listed, ".dir")
     (repository / "bad.dvc").write_text(f"outs:\n- md5: {digest}.dir\n  hash: md5\n  path: bad\n")
-    with pytest.raises(MalformedError, match=r"bad\.dvc: (its list of files|expected an MD5)"):
+    with pytest.raises(MalformedError, match=r"bad\.dvc: (list of files|malformed MD5|malformed list)"):
         DVC(repository).names()
 
 

@@ -170,7 +170,7 @@ def test_an_object_that_changes_while_it_is_read_is_no_batch(deceiver: str) -> N
 def test_a_refusal_of_the_store_repeats_none_of_its_words(deceiver: str) -> None:
     store = S3("sales", "refused", endpoint=deceiver)
     for ask in (lambda: store.fetch("january", max_bytes=100), store.names):
-        with pytest.raises(UnavailableError, match="the store did not hand it out") as caught:
+        with pytest.raises(UnavailableError, match="the store did not deliver it") as caught:
             ask()
         said = "".join(traceback.format_exception(caught.value))
         shown = "\n".join(line for line in said.splitlines() if not line.startswith("    "))
@@ -182,7 +182,7 @@ def test_a_refusal_of_the_store_repeats_none_of_its_words(deceiver: str) -> None
 def test_listing_what_is_not_there_says_so(server: str) -> None:
     with pytest.raises(UnavailableError, match="NO_SUCH_BUCKET"):
         S3("nobody", endpoint=server).names()
-    with pytest.raises(UnavailableError, match="s3://sales/2023/: the store did not hand it out"):
+    with pytest.raises(UnavailableError, match="s3://sales/2023/: the store did not deliver it"):
         S3("sales", "2023", endpoint=server).names()
 
 

@@ -1,12 +1,12 @@
-"""Where batches come from besides the inbox: a local folder, an S3-compatible store, Postgres, a DVC repository.
+"""Sources of batches: a local folder, an S3-compatible store, Postgres, and a DVC repository.
 
-Each source is a small frozen object that a model's file names in `Batches.sources`. It lists the batches that it
-has, and hands out the bytes of one, read once and bounded. What a source hands out is not believed: its bytes are
-held against the source's signed manifest (see `secure_ml.datasets.source_manifest`), unless the model's file says
-otherwise.
+A source is a small frozen object in `Batches.sources`. It lists its batches and returns the bytes of one, read once and
+bounded. The bytes must be listed in the signed manifest of the source (see `secure_ml.datasets.source_manifest`),
+unless
+the model switches this off.
 
-Credentials come from the environment (`AWS_...`, `PG...`, a named variable), never from the model's file, and stand
-in no error, evidence or log.
+Credentials come from the environment (`AWS_...`, `PG...` or a named variable), never from the file of the model. They
+appear in no error, evidence or log.
 """
 
 from secure_ml.datasets.sources.dvc import DVC

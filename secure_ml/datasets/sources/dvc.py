@@ -1,9 +1,9 @@
-"""Batches in a DVC repository, read from its `.dvc` files and its cache; the tool itself is not needed.
+"""A DVC repository as a source, read from its `.dvc` files and its cache, without the tool itself.
 
-`NAME.csv.dvc` is one batch (`.parquet`, `.arrow`, `.jsonl` likewise), and a tracked folder gives one for each such
-file. Bytes come from the cache and are held against the MD5 that the `.dvc` file, or the folder's list, names: a
-defence against accidents. The defence against people is the signed manifest (SHA-256), `manifest.dsse.json` beside the
-`.dvc` files.
+`NAME.csv.dvc` is one batch (`.parquet`, `.arrow` and `.jsonl` too), and a tracked folder has one for each such file.
+The
+bytes come from the cache and must have the MD5 that the `.dvc` file or the list of the folder names. This detects
+accidents. The signed manifest `manifest.dsse.json` beside the `.dvc` files (SHA-256) detects attacks.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class _Object:
-    """One object of the cache. Before DVC 3 text was hashed with Unix line ends, and lay one folder higher."""
+    """One object of the cache. Before DVC 3 text was hashed with Unix line ends and stored one folder higher."""
 
     md5: str
     legacy: bool
@@ -39,8 +39,8 @@ class DVC:
     """The files that the `.dvc` files of one folder track.
 
     Attributes:
-        folder: The folder with the `.dvc` files.
-        cache: The repository's cache, where it is not `.dvc/cache` of the folder or of one above it.
+        folder: Folder with the `.dvc` files.
+        cache: Cache of the repository, by default `.dvc/cache` of the folder or of one above it.
         require_manifest: Quarantine each batch whose digest is not in the folder's signed manifest.
     """
 
@@ -49,11 +49,11 @@ class DVC:
     require_manifest: bool = True
 
     def names(self) -> list[str]:
-        """Return the batches that are tracked.
+        """Return the names of the tracked batches.
 
         Raises:
-            UnavailableError: No such folder, or a tracked folder's list is not in the cache.
-            MalformedError: A `.dvc` file or a list is not one.
+            UnavailableError: If the folder is missing, or the list of a tracked folder is not in the cache.
+            MalformedError: If a `.dvc` file or a list is malformed.
         """
         return list(batches_in(self._tracked(), self.location()))
 
@@ -61,50 +61,50 @@ class DVC:
         """Read one batch from the cache, once.
 
         Raises:
-            UnavailableError: No such batch, or it is not in the cache.
-            MalformedError: Its bytes are not those that are tracked, or more than `max_bytes`, or two files are it.
+            UnavailableError: If the batch is missing or not in the cache.
+            MalformedError: If its bytes are not the tracked ones, are more than `max_bytes`, or have two paths.
         """
         tracked = self._tracked()
         path = only(batches_in(tracked, self.location()).get(name, []), name, self.location())
         return self._read(tracked[path], path, max_bytes)
 
     def fetch_manifest(self) -> bytes | None:
-        """Read the signed manifest, None where there is none.
+        """Read the signed manifest, or return None if the source has none.
 
         Raises:
-            UnavailableError: It is there and cannot be read.
-            MalformedError: Not a regular file, or too large.
+            UnavailableError: If it cannot be read.
+            MalformedError: If it is not a regular file or too large.
         """
         return read_manifest(self.folder / MANIFEST_FILE)
 
     def location(self, name: str | None = None) -> str:
-        """Return where a batch lies, for people."""
+        """Describe the location of a batch, or of the repository, for people."""
         return f"dvc {self.folder}" if name is None else f"dvc {self.folder}: {name}"
 
     def _tracked(self) -> dict[str, _Object]:
-        """Return each tracked file, as path to object."""
+        """Return the object of each tracked file by path."""
         try:
             paths = sorted(path for path in self.folder.iterdir() if path.suffix == ".dvc" and path.name != ".dvc")
         except OSError as error:
             raise UnavailableError(f"{self.location()}: cannot be listed ({error.strerror})") from None
-        found: dict[str, _Object] = {}
+        objects: dict[str, _Object] = {}
         for dvc_file in paths:
             for path, md5, legacy in _outs(dvc_file):
                 if not md5.endswith(".dir"):
-                    found[path] = _object(md5, legacy, dvc_file.name)
+                    objects[path] = _object(md5, legacy, dvc_file.name)
                     continue
                 listed = self._read(_object(md5.removesuffix(".dir"), legacy, dvc_file.name), f"{path}.dir", None)
                 for relative, inner in _entries(listed, dvc_file.name):
-                    found[f"{path}/{relative}"] = _object(inner, legacy, dvc_file.name)
-        return found
+                    objects[f"{path}/{relative}"] = _object(inner, legacy, dvc_file.name)
+        return objects
 
     def _read(self, wanted: _Object, path: str, max_bytes: int | None) -> bytes:
-        """Read one object; a folder's list where `max_bytes` is None."""
-        place = self._cache() / ("" if wanted.legacy else "files/md5") / wanted.md5[:2] / wanted.md5[2:]
+        """Read one object, or the list of a folder if `max_bytes` is None."""
+        file = self._cache() / ("" if wanted.legacy else "files/md5") / wanted.md5[:2] / wanted.md5[2:]
         if max_bytes is None:
-            place = place.with_name(f"{place.name}.dir")
+            file = file.with_name(f"{file.name}.dir")
         try:
-            content = read_file(place, max_bytes=_MAX_LIST_BYTES if max_bytes is None else max_bytes)
+            content = read_file(file, max_bytes=_MAX_LIST_BYTES if max_bytes is None else max_bytes)
         except UnavailableError:
             raise UnavailableError(f"{self.folder / path}: not in the DVC cache; run dvc pull") from None
         except MalformedError as error:
@@ -128,19 +128,19 @@ class DVC:
 
 def _object(md5: str, legacy: bool, where: str) -> _Object:
     if not _MD5.fullmatch(md5):
-        raise MalformedError(f"{where}: expected an MD5 of 32 hexadecimal digits")
+        raise MalformedError(f"{where}: malformed MD5, expected 32 hexadecimal digits")
     return _Object(md5, legacy)
 
 
 def _outs(path: Path) -> Iterator[tuple[str, str, bool]]:
-    """Parse a `.dvc` file: path, MD5, and whether it was written before DVC 3."""
+    """Parse a `.dvc` file into path, MD5, and whether DVC before version 3 wrote it."""
     import yaml
 
     content = read_file(path, max_bytes=_MAX_DVC_BYTES)
     try:
-        # An alias can name one that names two others, and so on: a kilobyte becomes more than fits into memory.
+        # Nested aliases can expand a kilobyte to more than fits into memory.
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, Loader=yaml.SafeLoader)):
-            raise MalformedError(f"{path.name}: holds an alias, and a .dvc file needs none")
+            raise MalformedError(f"{path.name}: holds a YAML alias, which a .dvc file does not need; remove it")
         document = yaml.safe_load(content)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise MalformedError(f"{path.name}: not YAML ({type(error).__name__})") from None
@@ -148,7 +148,7 @@ def _outs(path: Path) -> Iterator[tuple[str, str, bool]]:
         case {"outs": list(outs)}:
             pass
         case _:
-            raise MalformedError(f"{path.name}: not a .dvc file, it has no list of outs")
+            raise MalformedError(f"{path.name}: not a .dvc file, expected a list of outs")
     for out in outs:
         match out:
             case {"md5": str(md5), "path": str(name), "hash": "md5"}:
@@ -156,18 +156,18 @@ def _outs(path: Path) -> Iterator[tuple[str, str, bool]]:
             case {"md5": str(md5), "path": str(name)} if "hash" not in out:
                 yield name, md5, True
             case _:
-                raise MalformedError(f"{path.name}: expected outs with path and md5; other hashes are not read")
+                raise MalformedError(f"{path.name}: unsupported out, expected path and md5")
 
 
 def _entries(content: bytes, where: str) -> Iterator[tuple[str, str]]:
-    """Parse a tracked folder's list: path in the folder, and MD5."""
+    """Parse the list of a tracked folder into path and MD5."""
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise MalformedError(f"{where}: its list of files is not JSON ({type(error).__name__})") from None
+        raise MalformedError(f"{where}: list of files is not JSON ({type(error).__name__})") from None
     for entry in document if isinstance(document, list) else [None]:
         match entry:
             case {"md5": str(md5), "relpath": str(name)}:
                 yield name, md5
             case _:
-                raise MalformedError(f"{where}: its list of files is not one")
+                raise MalformedError(f"{where}: malformed list of files, expected relpath and md5")

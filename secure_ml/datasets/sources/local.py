@@ -1,4 +1,4 @@
-"""Batches in a local folder: each `NAME.csv`, `.parquet`, `.arrow` or `.jsonl` is one."""
+"""A local folder as a source: each `NAME.csv`, `.parquet`, `.arrow` or `.jsonl` is a batch."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["LocalFolder"]
 
 @dataclass(frozen=True, slots=True)
 class LocalFolder:
-    """A flat folder of batches, and `manifest.dsse.json` beside them.
+    """A flat folder of batches with `manifest.dsse.json` beside them.
 
     Attributes:
-        path: The folder.
+        path: Path of the folder.
         require_manifest: Quarantine each batch whose digest is not in the folder's signed manifest.
     """
 
@@ -26,11 +26,11 @@ class LocalFolder:
     require_manifest: bool = True
 
     def names(self) -> list[str]:
-        """Return the batches that are there.
+        """Return the names of the batches.
 
         Raises:
-            UnavailableError: No such folder.
-            MalformedError: Too many batches.
+            UnavailableError: If the folder cannot be listed.
+            MalformedError: If there are too many batches.
         """
         try:
             paths = [entry.name for entry in self.path.iterdir()]
@@ -42,27 +42,27 @@ class LocalFolder:
         """Read one batch, once.
 
         Raises:
-            UnavailableError: No such batch, or it cannot be read.
-            MalformedError: Not a regular file, larger than `max_bytes`, or two files are this batch.
+            UnavailableError: If the batch is missing or cannot be read.
+            MalformedError: If it is not one regular file, or larger than `max_bytes`.
         """
         return read_file(self.path / only(self.files(name), name, self.location()), max_bytes=max_bytes)
 
     def fetch_manifest(self) -> bytes | None:
-        """Read the signed manifest, None where there is none.
+        """Read the signed manifest, or return None if the source has none.
 
         Raises:
-            UnavailableError: It is there and cannot be read.
-            MalformedError: Not a regular file, or too large.
+            UnavailableError: If it cannot be read.
+            MalformedError: If it is not a regular file or too large.
         """
         return read_manifest(self.path / MANIFEST_FILE)
 
     def location(self, name: str | None = None) -> str:
-        """Return where a batch lies, for people."""
-        found = self.files(name) if name is not None else []
-        return str(self.path / found[0] if found else self.path)
+        """Describe the location of a batch, or of the folder, for people."""
+        files = self.files(name) if name is not None else []
+        return str(self.path / files[0] if files else self.path)
 
     def files(self, name: str) -> list[str]:
-        """Return the files that are named like a batch: one, where all is well."""
+        """Return the files with the name of a batch. A valid batch has exactly one."""
         if not BATCH_NAME.fullmatch(name):
             return []
         return [file for file in file_names(name) if os.path.lexists(self.path / file)]

@@ -1,4 +1,4 @@
-"""What a batch may be called, and which files are one: the same for the inbox and every source."""
+"""Names of batches and of their files, with one rule for the inbox and every source."""
 
 from __future__ import annotations
 
@@ -23,40 +23,41 @@ __all__ = [
 
 BATCH_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 MANIFEST_FILE = "manifest.dsse.json"
-"""The signed manifest of a folder, store or repository, beside what it lists."""
+"""Name of the signed manifest, beside the files that it lists."""
 MAX_MANIFEST_BYTES = 16 << 20
 SUFFIXES = (".csv", ".parquet", ".arrow", ".jsonl")
-"""How the name of a batch's file ends; its content alone says what it is."""
+"""Suffixes of batch files. The content alone decides the format."""
 _MAX_NAMES = 100_000
 
 
 def batches_in(paths: Iterable[str], where: str) -> dict[str, list[str]]:
-    """Return batch name to path, sorted by name; a file whose name is not one of a batch is left alone.
+    """Return the paths of each batch by its name, sorted by name. A file without a batch name is ignored.
 
-    `january.csv` is batch `january`, `2024/january.parquet` is batch `2024.january`. Where several files are named like
-    one batch it has several paths, and `only` refuses that batch.
+    `january.csv` is batch `january`, and `2024/january.parquet` is batch `2024.january`. If several files have the
+    name of
+    one batch, it has several paths, and `only` rejects that batch.
 
     Raises:
-        MalformedError: There are too many.
+        MalformedError: If there are too many batches.
     """
-    found: dict[str, list[str]] = {}
+    batches: dict[str, list[str]] = {}
     for path in paths:
         suffix = next((suffix for suffix in SUFFIXES if path.endswith(suffix)), None)
         name = path.removesuffix(suffix or "").replace("/", ".")
         if suffix is None or not BATCH_NAME.fullmatch(name):
             continue
-        found.setdefault(name, []).append(path)
-        if len(found) > _MAX_NAMES:
+        batches.setdefault(name, []).append(path)
+        if len(batches) > _MAX_NAMES:
             raise MalformedError(f"{where}: more than {_MAX_NAMES} batches; name a smaller part of it")
-    return dict(sorted(found.items()))
+    return dict(sorted(batches.items()))
 
 
 def only(paths: Sequence[str], name: str, where: str) -> str:
     """Return the one path of a batch.
 
     Raises:
-        UnavailableError: There is none.
-        MalformedError: There are several.
+        UnavailableError: If the batch has no path.
+        MalformedError: If the batch has several paths.
     """
     if not paths:
         raise missing(name, where)
@@ -66,7 +67,7 @@ def only(paths: Sequence[str], name: str, where: str) -> str:
 
 
 def file_names(name: str) -> list[str]:
-    """Return what the file of a batch may be called."""
+    """Return the possible file names of a batch."""
     return [f"{name}{suffix}" for suffix in SUFFIXES]
 
 
@@ -76,10 +77,10 @@ def missing(name: str, where: str) -> UnavailableError:
 
 
 def read_manifest(path: Path) -> bytes | None:
-    """Read a signed manifest from a file, None where there is none.
+    """Read a signed manifest from a file, or return None if there is no file.
 
     Raises:
-        UnavailableError: It is there and cannot be read.
-        MalformedError: Not a regular file, or too large.
+        UnavailableError: If the file cannot be read.
+        MalformedError: If it is not a regular file or too large.
     """
     return read_file(path, max_bytes=MAX_MANIFEST_BYTES) if path.is_symlink() or path.exists() else None

@@ -1,10 +1,10 @@
-"""Batches in Postgres: tables and queries, read as CSV by `COPY ... TO STDOUT` through psycopg 3.
+"""A Postgres database as a source: tables and queries, read as CSV by `COPY ... TO STDOUT` through psycopg 3.
 
-The session reads only, sees one snapshot, renders values the same way on every machine, and is ended by the server
-after `timeout_s`; where the server does not, the line is hung up 10 s later. Names are quoted and parameters bound by
-psycopg. Credentials come the usual libpq way (`PGHOST`, `PGUSER`, `PGPASSWORD`, `PGSERVICE`, `~/.pgpass`) or stand in
-the environment variable that `dsn_variable` names. An error names the kind of failure, and never repeats the server's
-text, which may hold cells.
+The session is read-only, sees one snapshot, and renders values the same way on every machine. The server ends a
+statement after `timeout_s`. If it does not, the connection is closed 10 s later. psycopg quotes names and binds
+parameters. Credentials come from the usual libpq settings (`PGHOST`, `PGUSER`, `PGPASSWORD`, `PGSERVICE`, `~/.pgpass`)
+or from the environment variable that `dsn_variable` names. An error names the kind of failure, and never repeats the
+text of the server, which may hold cells.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Table:
     """All rows of one table or view.
 
     Attributes:
-        name: Its name, as it stands in the catalogue.
-        schema: The schema that holds it; the session's search path decides where left out.
+        name: Name of the table in the catalogue.
+        schema: Schema of the table, by default found by the search path of the session.
         order_by: Columns to sort by, so that the same rows are the same bytes.
     """
 
@@ -57,11 +57,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The rows of one `SELECT`; give it an `ORDER BY`, so that the same rows are the same bytes.
+    """The rows of one `SELECT`. Give it an `ORDER BY`, so that the same rows are the same bytes.
 
     Attributes:
-        text: The statement, with placeholders such as `%(month)s`; it is code of yours.
-        parameters: What the placeholders stand for; values are bound, never pasted.
+        text: Statement with placeholders such as `%(month)s`. It is trusted code.
+        parameters: Values of the placeholders by name. They are bound, never pasted.
     """
 
     text: str
@@ -73,11 +73,11 @@ class Postgres:
     """Tables and queries of one Postgres database.
 
     Attributes:
-        batches: Batch name to what is read.
-        dsn_variable: Name of the environment variable that holds the connection string; the usual `PG...` variables
-            where left out.
-        timeout_s: The server ends a statement that takes longer; one that does not is hung up on 10 s later.
-        manifest: File of the signed manifest; a database has no place for one.
+        batches: Table or query of each batch, by name.
+        dsn_variable: Name of the environment variable with the connection string, by default the usual `PG...`
+            variables.
+        timeout_s: Time limit of a statement. The connection is closed 10 s later if the server does not keep it.
+        manifest: File of the signed manifest, because a database has no place for one.
         require_manifest: Quarantine each batch whose digest is not in the signed manifest.
     """
 
@@ -88,7 +88,7 @@ class Postgres:
     require_manifest: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse what can never work, and a connection string in place of a variable's name."""
+        """Reject a definition that can never work, and a connection string instead of the name of a variable."""
         if self.dsn_variable is not None and not _VARIABLE.fullmatch(self.dsn_variable):
             raise PreconditionError("Postgres.dsn_variable: expected an environment variable's name, like SALES_DSN")
         if self.require_manifest and self.manifest is None:
@@ -99,15 +99,15 @@ class Postgres:
             raise PreconditionError("Postgres.timeout_s: expected more than 0 and at most 86400 seconds")
 
     def names(self) -> list[str]:
-        """Return the batches that are named; the database is not asked."""
+        """Return the names of the batches, without a query to the database."""
         return sorted(self.batches)
 
     def fetch(self, name: str, *, max_bytes: int) -> bytes:
         """Read one table or query as CSV, in one statement.
 
         Raises:
-            UnavailableError: No such batch or table, no connection, no right, or it took longer than `timeout_s`.
-            MalformedError: Larger than `max_bytes`.
+            UnavailableError: If the batch or table is missing, the connection fails, or the time limit is exceeded.
+            MalformedError: If the batch is larger than `max_bytes`.
         """
         import psycopg
 
@@ -137,16 +137,16 @@ class Postgres:
         return b"".join(parts)
 
     def fetch_manifest(self) -> bytes | None:
-        """Read the signed manifest, None where there is none.
+        """Read the signed manifest, or return None if the source has none.
 
         Raises:
-            UnavailableError: It is there and cannot be read.
-            MalformedError: Not a regular file, or too large.
+            UnavailableError: If it cannot be read.
+            MalformedError: If it is not a regular file or too large.
         """
         return None if self.manifest is None else read_manifest(self.manifest)
 
     def location(self, name: str | None = None) -> str:
-        """Return what is read, for people; never where the database is or who asks."""
+        """Describe the table or query, for people, without address and user of the database."""
         match self.batches.get(name) if name is not None else None:
             case Table(table, schema):
                 return f"postgres table {schema}.{table}" if schema else f"postgres table {table}"
@@ -175,7 +175,7 @@ class Postgres:
 
 @contextmanager
 def _hung_up_after(seconds: float, descriptor: int) -> Iterator[None]:
-    """Shut a line down where the work takes longer; a timeout of the server's is kept by the server alone."""
+    """Shut the connection down after `seconds`, because only the server keeps the timeout of the server."""
     with socket.socket(fileno=os.dup(descriptor)) as line:
 
         def hang_up() -> None:
@@ -197,10 +197,10 @@ def _statement(wanted: Table | Query) -> sql.Composed:
 
     copy = "COPY ({}) TO STDOUT (FORMAT csv, HEADER true, ENCODING 'UTF8')"
     if isinstance(wanted, Query):
-        # The text is code of the model's file, as the model's file itself is.
+        # The text is as trusted as the file of the model, which holds it.
         return sql.SQL(copy).format(sql.SQL(wanted.text.strip().removesuffix(";")))
-    of = sql.Identifier(wanted.schema, wanted.name) if wanted.schema else sql.Identifier(wanted.name)
-    select = sql.SQL("SELECT * FROM {}").format(of)
+    table = sql.Identifier(wanted.schema, wanted.name) if wanted.schema else sql.Identifier(wanted.name)
+    select = sql.SQL("SELECT * FROM {}").format(table)
     if wanted.order_by:
         columns = sql.SQL(", ").join(sql.Identifier(column) for column in wanted.order_by)
         select = sql.SQL("{} ORDER BY {}").format(select, columns)

@@ -1,6 +1,7 @@
-"""Batches in an S3-compatible store, read through pyarrow.
+"""An S3-compatible store as a source, read through pyarrow.
 
-Credentials come the usual AWS way: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, a profile, or the role of the
+Credentials come from the usual AWS settings: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, a profile, or the role
+of the
 machine. An error names bucket, key and the store's error code, and never repeats the store's own text.
 """
 
@@ -34,10 +35,10 @@ class S3:
     """The objects `PREFIX/NAME.csv` of a bucket (`.parquet`, `.arrow`, `.jsonl`), and `PREFIX/manifest.dsse.json`.
 
     Attributes:
-        bucket: The bucket's name.
-        prefix: What stands before the names, with or without a last slash; objects deeper down are left alone.
-        endpoint: URL of a store that is not AWS, such as `https://minio.example:9000`; it must hold no password.
-        region: The store's region; `AWS_REGION`, a profile, or us-east-1 by default.
+        bucket: Name of the bucket.
+        prefix: Prefix of the names, with or without a final slash. Objects in deeper folders are ignored.
+        endpoint: URL of a store that is not AWS, such as `https://minio.example:9000`, without a password.
+        region: Region of the store, by default `AWS_REGION`, a profile, or us-east-1.
         require_manifest: Quarantine each batch whose digest is not in the prefix's signed manifest.
     """
 
@@ -48,7 +49,7 @@ class S3:
     require_manifest: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse what can never work, and credentials where they do not belong."""
+        """Reject a definition that can never work, and credentials in it."""
         if not _BUCKET.fullmatch(self.bucket):
             raise PreconditionError("S3.bucket: expected 3 to 63 lower-case letters, digits, '.' and '-'")
         if self.endpoint is not None:
@@ -59,11 +60,11 @@ class S3:
                 raise PreconditionError("S3.endpoint: expected http(s)://host or http(s)://host:port")
 
     def names(self) -> list[str]:
-        """Return the batches that are there.
+        """Return the names of the batches.
 
         Raises:
-            UnavailableError: The store does not answer, or refuses.
-            MalformedError: Too many batches.
+            UnavailableError: If the store does not answer or denies access.
+            MalformedError: If there are too many batches.
         """
         from pyarrow.fs import FileSelector, FileType
 
@@ -78,8 +79,9 @@ class S3:
         """Read one batch, once.
 
         Raises:
-            UnavailableError: No such batch, the store does not answer or refuses, or the object changed meanwhile.
-            MalformedError: Larger than `max_bytes`, or two objects are this batch.
+            UnavailableError: If the batch is missing, the store does not answer or denies access, or the object changed
+                while it was read.
+            MalformedError: If the batch is larger than `max_bytes` or has two objects.
         """
         content = self._read(only(self._objects(name), name, self.location()), max_bytes)
         if content is None:
@@ -87,20 +89,20 @@ class S3:
         return content
 
     def fetch_manifest(self) -> bytes | None:
-        """Read the signed manifest, None where there is none.
+        """Read the signed manifest, or return None if the source has none.
 
         Raises:
-            UnavailableError: The store does not answer or refuses.
-            MalformedError: Too large.
+            UnavailableError: If the store does not answer or denies access.
+            MalformedError: If it is too large.
         """
         return self._read(MANIFEST_FILE, MAX_MANIFEST_BYTES)
 
     def location(self, name: str | None = None) -> str:
-        """Return where a batch lies, for people."""
+        """Describe the location of a batch, or of the prefix, for people."""
         return f"s3://{self._path('' if name is None else name)}"
 
     def _objects(self, name: str) -> list[str]:
-        store, found = self._store(), list[str]()
+        store, files = self._store(), list[str]()
         for file in file_names(name) if BATCH_NAME.fullmatch(name) else []:
             try:
                 store.open_input_file(self._path(file)).close()
@@ -108,8 +110,8 @@ class S3:
                 continue
             except OSError as error:
                 raise _unavailable(f"s3://{self._path(file)}", error) from None
-            found.append(file)
-        return found
+            files.append(file)
+        return files
 
     def _path(self, name: str) -> str:
         prefix = self.prefix.strip("/")
@@ -123,8 +125,8 @@ class S3:
                 size, tag = stream.size(), _tag(stream)
                 if size > max_bytes:
                     raise MalformedError(f"{name}: {size} bytes, at most {max_bytes} are read; split the file")
-                # Into bytes that are ours: where a store sends less than it says, `read` of pyarrow 25 hands out
-                # memory that was never written, with whatever stood there.
+                # Read into a buffer of our own: if a store sends less than it announced, `read` of pyarrow 25
+                # returns uninitialised memory.
                 content = bytearray(size)
                 stream.readinto(content)
             with store.open_input_file(path) as stream:
@@ -153,12 +155,14 @@ class S3:
 
 
 def _tag(stream: Any) -> object:
-    """Return what changes with an object's content: its entity tag, or when it was written."""
+    """Return entity tag and time of an object, which change with its content."""
     metadata = stream.metadata()
     return metadata.get("ETag"), metadata.get("Last-Modified")
 
 
-def _unavailable(place: str, error: Exception) -> UnavailableError:
-    found = _CODE.search(str(error))
-    code = found[1] if found else type(error).__name__
-    return UnavailableError(f"{place}: the store did not hand it out ({code}); see endpoint, bucket and credentials")
+def _unavailable(location: str, error: Exception) -> UnavailableError:
+    match = _CODE.search(str(error))
+    code = match[1] if match else type(error).__name__
+    return UnavailableError(
+        f"{location}: the store did not deliver it ({code}); check endpoint, bucket and credentials"
+    )
