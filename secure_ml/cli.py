@@ -7,6 +7,7 @@ or wrong use. Results are printed on standard output, and one sentence for peopl
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -58,6 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNUSABLE
+    finally:
+        if arguments is not None:
+            # The caller's process goes on. Objects that a command froze must be visible to its collector again, or
+            # DuckDB's module is never freed and nanobind reports leaks at exit.
+            gc.unfreeze()
 
 
 def _fail(args: argparse.Namespace, error: SecureMLError, code: int) -> int:

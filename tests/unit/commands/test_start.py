@@ -92,3 +92,19 @@ def test_an_unknown_model_is_one_sentence_and_exit_2(
     out, err = capsys.readouterr()
     assert len(err.strip().splitlines()) == 1
     assert code == 2, out + err
+
+
+def test_a_command_called_in_process_leaves_nothing_frozen(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("n\n1\n")
+    (tmp_path / "contract.py").write_text(
+        "import pandera.polars as pa\nschema = pa.DataFrameSchema({'n': pa.Column(int)})\n"
+    )
+    code = (
+        "import gc, sys, duckdb, ibis.backends.duckdb\n"
+        "from secure_ml.cli import main\n"
+        f"code = main(['validate', {str(tmp_path / 'contract.py')!r}, {str(tmp_path / 'table.csv')!r}])\n"
+        "print(code, gc.get_freeze_count())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split()[-2:] == ["0", "0"], done.stderr[-2000:]
+    assert "leaked" not in done.stderr, "nanobind reports a leak at exit"
