@@ -7,23 +7,35 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: run test ui browser bench lock setup
+# Tests run in this many processes. What starts another product is in `services`, campaigns are in `soak`.
+WORKERS ?= 2
+SERVICES := (spark or postgres or s3 or dvc or browser) and not soak
+
+.PHONY: run check test services soak ui bench lock setup lint
 
 run: setup
 	$(BIN)/python -m assets run $(MODEL)
 
-test: setup
+lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+
+check: lint
+	$(BIN)/python -m pytest -n $(WORKERS) tests/properties tests/unit
+
+test: lint
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+services: setup
+	$(BIN)/python -m pytest -n $(WORKERS) -m "$(SERVICES)"
+
+soak: setup
+	$(BIN)/python -m pytest -n $(WORKERS) -m soak --timeout 3600
 
 ui: setup
 	$(BIN)/python -m assets ui
-
-browser: setup
-	$(BIN)/python -m pytest tests/browser
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks

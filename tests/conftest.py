@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from secure_ml.home import Home
 from secure_ml.installation import Installation
 from secure_ml.signing.keys import Signer
 from secure_ml.signing.trust import Trust
-from tests.installed_home import build_home, copy_home
+from tests.installed_home import SharedHome, copy_home
 
 
 @pytest.fixture
@@ -43,12 +45,24 @@ def signer(installation: Installation) -> Signer:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of a home on which the main job ran with one batch; never written by a test."""
-    return build_home(tmp_path_factory.mktemp("built"))
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedHome]:
+    """One home on which the main job ran with one batch, for all workers of a session."""
+    base = tmp_path_factory.getbasetemp()
+    shared = SharedHome((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared_home")
+    shared.build()
+    yield shared
+    shared.require_unchanged()
+
+
+@pytest.fixture
+def built(shared_home: SharedHome) -> Iterator[dict[str, str]]:
+    """The environment of the shared home. A test that changes one of its files fails."""
+    before = shared_home.state()
+    yield shared_home.environment
+    assert shared_home.state() == before, "shared home: this test changed a file; write beside and rename instead"
 
 
 @pytest.fixture
 def ready(built: dict[str, str], tmp_path: Path) -> dict[str, str]:
-    """A copy of `built` of a test's own."""
+    """A home of a test's own with the content of the shared one."""
     return copy_home(built, tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from typing import Any
 
 import polars as pl
 
+from secure_ml.digests import sha256
 from secure_ml.evidence import EvidenceLog, read_subjects
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model as heart_disease
@@ -69,11 +71,26 @@ def build_home(folder: Path) -> dict[str, str]:
     return environment
 
 
+# Folders of a home whose files are written once, under their digest or number, and never changed in place.
+WRITTEN_ONCE = ("datasets", "models", "evidence", "releases", "reports")
+
+
 def copy_home(environment: dict[str, str], folder: Path) -> dict[str, str]:
-    """Copy home, keys and trust root, so that a test may do with them what it likes."""
+    """Make a home, keys and trust root of a test's own. Files that are written once are hard links, the rest copies.
+
+    A test that changes such a file writes beside it and renames, as `replace_file` and `flip` do.
+    """
     origin = Path(environment["SECURE_ML_HOME"]).parent
+    linked = set(_written_once(origin / "home"))
+
+    def link_or_copy(source: str, target: str) -> None:
+        if Path(source) in linked:
+            os.link(source, target)
+        else:
+            shutil.copy2(source, target)
+
     for name in ("home", "keys", "trust"):
-        shutil.copytree(origin / name, folder / name, symlinks=True)
+        shutil.copytree(origin / name, folder / name, symlinks=True, copy_function=link_or_copy)
     store = folder / "home" / "mlflow" / "mlflow.db"
     if store.exists():  # it holds absolute paths
         with contextlib.closing(sqlite3.connect(store)) as database, database:
@@ -85,6 +102,49 @@ def copy_home(environment: dict[str, str], folder: Path) -> dict[str, str]:
                 places = ((origin / "home").as_uri(), (folder / "home").as_uri())
                 database.execute(f"update {table} set {column} = replace({column}, ?, ?)", places)
     return environment_in(folder)
+
+
+def _written_once(home: Path) -> list[Path]:
+    found = [path for part in WRITTEN_ONCE for path in (home / part).rglob("*")] + list(home.rglob("*.parquet"))
+    return sorted({path for path in found if path.is_file() and not path.is_symlink()})
+
+
+class SharedHome:
+    """One home on which the main job ran, for all tests of a session and all its worker processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = environment_in(folder)
+
+    def build(self) -> None:
+        """Build the home if no other worker did, and make its files read-only."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        digests = self.folder / "digests.json"
+        with (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if digests.exists():
+                return
+            build_home(self.folder)
+            for path in self._files():
+                path.chmod(0o444)
+            fresh = digests.with_suffix(".new")
+            fresh.write_text(json.dumps({str(path): sha256(path.read_bytes()) for path in self._files()}))
+            fresh.replace(digests)
+
+    def state(self) -> list[tuple[str, int, int, int]]:
+        """Return each shared file with its size, mode and time of change: cheap enough to look at after each test."""
+        stats = [(str(path), path.stat()) for path in self._files()]
+        return [(name, stat.st_size, stat.st_mode, stat.st_mtime_ns) for name, stat in stats]
+
+    def require_unchanged(self) -> None:
+        """Fail if a test wrote through a hard link."""
+        expected = json.loads((self.folder / "digests.json").read_text())
+        found = {str(path): sha256(path.read_bytes()) for path in self._files()}
+        changed = sorted(path for path in expected.keys() | found.keys() if expected.get(path) != found.get(path))
+        assert not changed, f"shared home: changed by a test of this session; write beside and rename: {changed}"
+
+    def _files(self) -> list[Path]:
+        return _written_once(self.folder / "home")
 
 
 def live_rows(installation: Installation) -> list[dict[str, float | None]]:
@@ -152,5 +212,11 @@ def flip(path: Path, position: int | None = None) -> None:
     """Flip one bit of a file."""
     content = bytearray(path.read_bytes())
     content[len(content) // 2 if position is None else position] ^= 1
-    path.chmod(0o600)
-    path.write_bytes(bytes(content))
+    replace_file(path, bytes(content))
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Give a file other content, and no file that is a hard link to it."""
+    beside = path.with_name(f".{path.name}.beside")
+    beside.write_bytes(content)
+    beside.replace(path)

@@ -25,7 +25,7 @@ from secure_ml.stages.signed_model import signed_model
 from secure_ml.stages.trained_model import trained_model
 from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
-from tests.installed_home import environment_in, flip, run_to_release, serving, start_service
+from tests.installed_home import environment_in, flip, replace_file, run_to_release, serving, start_service
 
 STAGES = (
     "dataset",
@@ -150,7 +150,7 @@ def test_a_key_beside_the_model_is_not_believed(ready: dict[str, str], tmp_path:
     now = current_release(place.home, place.trust, model.name)
     folder = place.home.models / model.name / now.model_digest
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "model.sig"}
-    (folder / "model.sig").write_bytes(sign_model(files, model.name, foreign))
+    replace_file(folder / "model.sig", sign_model(files, model.name, foreign))
     for beside in (folder.parent / "signer.pem", place.home.root / "keys" / "signer.pem"):
         beside.parent.mkdir(exist_ok=True)
         beside.write_bytes((tmp_path / "foreign" / "trust" / "keys" / "signer.pem").read_bytes())

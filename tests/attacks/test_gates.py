@@ -30,7 +30,7 @@ from secure_ml.orchestration.keys import (
 from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.signing.envelope import sign_statement, verify_statement
 from secure_ml.signing.keys import Signer
-from tests.installed_home import environment_in, flip
+from tests.installed_home import environment_in, flip, replace_file
 
 UPSTREAM = {
     VALIDATED_DATASET: DATASET,
@@ -85,7 +85,7 @@ def resign(path: Path, stage: str, environment: dict[str, str], signer: Signer, 
     """Write a document again, changed and signed by `signer`."""
     trust = Installation.for_verification(environment).trust
     subjects, predicate = verify_statement(path.read_bytes(), stage, trust, path.name)
-    path.write_bytes(sign_statement(stage, subjects, {**predicate, **changes}, signer))  # type: ignore[dict-item]
+    replace_file(path, sign_statement(stage, subjects, {**predicate, **changes}, signer))  # type: ignore[dict-item]
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_each_stage_alone_refuses_forged_evidence_and_names_the_document(
     statement = json.loads(base64.b64decode(envelope["payload"]))
     statement["predicate"]["facts"]["forged"] = True
     envelope["payload"] = base64.b64encode(canonical_json(statement)).decode()
-    path.write_bytes(canonical_json(envelope))
+    replace_file(path, canonical_json(envelope))
     said = launch(stage, ready, monkeypatch)
     assert path.name in said
     assert "invalid signature" in said
@@ -196,7 +196,7 @@ def test_the_log_is_sealed_under_a_good_release_only(
         case "forged":
             envelope = json.loads(path.read_bytes())
             envelope["signatures"][0]["sig"] = envelope["signatures"][0]["sig"][:-8] + "AAAAAAA="
-            path.write_bytes(canonical_json(envelope))
+            replace_file(path, canonical_json(envelope))
         case "foreign":
             resign(path, "release_document", ready, foreign)
     assert expected in launch(INFERENCE_LOG, ready, monkeypatch)

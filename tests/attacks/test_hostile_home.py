@@ -34,7 +34,7 @@ from secure_ml.stages.signed_model import signed_model
 from secure_ml.stages.trained_model import trained_model
 from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
-from tests.installed_home import PATIENT, environment_in, flip, run_to_release, serving
+from tests.installed_home import PATIENT, environment_in, flip, replace_file, run_to_release, serving
 from tests.wait import until
 
 ROOT = Path(__file__).parents[2]
@@ -238,7 +238,7 @@ def test_the_report_server_serves_no_key_through_a_link_and_nothing_unsigned(rea
         assert code == 500
         assert b"PRIVATE" not in page
         (folder / name).unlink()
-        (folder / name).write_bytes(good + b"<script>")
+        replace_file(folder / name, good + b"<script>")
         assert get(f"{address}/{model.name}/{name}")[0] == 500
 
 
@@ -319,9 +319,9 @@ def test_a_plot_that_was_replaced_is_not_shown(place: Installation) -> None:
     assert "plot" in plot_of(place.home, evidence)
     path.unlink()
     assert plot_of(place.home, evidence) == {}
-    path.write_bytes(good.replace(b"</svg>", b"<a/></svg>"))
+    replace_file(path, good.replace(b"</svg>", b"<a/></svg>"))
     assert plot_of(place.home, evidence) == {}
-    path.write_bytes(good + bytes(1 << 20))
+    replace_file(path, good + bytes(1 << 20))
     assert plot_of(place.home, evidence) == {}
     path.unlink()
     path.symlink_to(signer_path(place.signer_uri))

@@ -12,15 +12,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.installed_home import PATIENT, Service, copy_home, serving
+from tests.installed_home import PATIENT, Service, SharedHome, copy_home, serving
 from tests.wait import until
 
 BODY = json.dumps(PATIENT).encode()
 
 
 @pytest.fixture(scope="module")
-def service(built: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with serving(copy_home(built, tmp_path_factory.mktemp("hostile"))) as running:
+def service(shared_home: SharedHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with serving(copy_home(shared_home.environment, tmp_path_factory.mktemp("hostile"))) as running:
         yield running
 
 

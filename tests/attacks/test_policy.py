@@ -23,7 +23,7 @@ from secure_ml.stages.trained_model import trained_model
 from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
 from tests.attacks.test_gates import documents, launch
-from tests.installed_home import copy_home, environment_in, run_to_release
+from tests.installed_home import copy_home, environment_in, replace_file, run_to_release
 
 BROKEN_RULE = "chol: 30 of 303 rows below 50"
 
@@ -142,7 +142,7 @@ def test_a_release_refuses_a_chain_in_which_one_step_is_not_of_production(
         if name == stage:
             inputs.pop("policy")
             inputs |= {"policy": policy} if policy else {}
-        path.write_bytes(sign_statement(name, subjects, {**predicate, "inputs": dict(inputs)}, place.signer()))
+        replace_file(path, sign_statement(name, subjects, {**predicate, "inputs": dict(inputs)}, place.signer()))
         renamed[before.document] = EvidenceLog.of(place, model.name).latest(name).document
     assert f"decided under another policy, expected production, found {policy or 'none'}" in launch(
         RELEASE, ready, monkeypatch

@@ -23,6 +23,7 @@ from tests.browser.browser_helpers import keep, require_shown, take_away
 from tests.installed_home import environment_in
 from tests.wait import until
 
+pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
 FINDING = "chol: 123 of 123 rows below 50"
 CHECKS = "/assets/heart_disease/validated_dataset?view=checks&checkDetail=gate"

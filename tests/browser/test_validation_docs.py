@@ -20,6 +20,7 @@ from tests.browser.browser_helpers import CONTRASTS, as_screen, keep, require_sh
 from tests.installed_home import environment_in
 from tests.pages import HOSTILE, hostile_evidence
 
+pytestmark = pytest.mark.browser
 FINDING = "chol: 123 of 123 rows below 50"
 
 

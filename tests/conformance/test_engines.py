@@ -71,6 +71,7 @@ def test_duckdb_finds_what_is_expected(case: Case, tmp_path: Path) -> None:
     assert report.fallbacks == ()
 
 
+@pytest.mark.spark
 @each_case
 def test_spark_finds_what_is_expected(case: Case, spark: dict[str, Any]) -> None:
     found = spark[case.name]
@@ -85,10 +86,12 @@ def by_duckdb(tmp_path: Path) -> Profile:
     return profile_table(open_table(tmp_path / "table.parquet"))
 
 
+@pytest.mark.spark
 def test_the_profile_of_one_partition_on_spark_is_that_of_duckdb(spark: dict[str, Any], by_duckdb: Profile) -> None:
     assert spark["profiles"]["whole"] == render(by_duckdb).decode()
 
 
+@pytest.mark.spark
 def test_the_profile_of_partitions_on_spark_is_that_of_duckdb_within_its_errors(
     spark: dict[str, Any], by_duckdb: Profile
 ) -> None:
@@ -105,6 +108,7 @@ def test_the_profile_of_partitions_on_spark_is_that_of_duckdb_within_its_errors(
             assert distance.value <= distance.bound, distance
 
 
+@pytest.mark.spark
 def test_the_profile_of_an_empty_table_on_spark_is_that_of_duckdb(spark: dict[str, Any], tmp_path: Path) -> None:
     frame_to_profile().clear().write_parquet(tmp_path / "table.parquet")
     assert spark["profiles"]["empty"] == render(profile_table(open_table(tmp_path / "table.parquet"))).decode()

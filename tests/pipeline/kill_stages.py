@@ -1,4 +1,4 @@
-"""Kills a stage in the middle of writing, again and again. Run as a process of its own: `python -m ... STAGE FOLDER`.
+"""Kills a stage in the middle of writing, again and again. Run as a process: `python -m ... FOLDER TIMES STAGE...`.
 
 It imports everything once and computes nothing, so that each attempt is a fork: one runs the stage and is killed by
 SIGKILL right before one of its writes (opening for writing, linking, renaming, making a folder), the next looks at
@@ -9,20 +9,31 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-import evidently  # noqa: F401 (paid once, not in each fork)
-import mlflow  # noqa: F401
+# Paid once, and not in each fork.
+import cleanlab.filter  # noqa: F401
+import evidently.presets  # noqa: F401
+import ibis.backends.duckdb  # noqa: F401
+import matplotlib.backends.backend_svg
+import matplotlib.figure  # noqa: F401
+import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+import model_signing  # noqa: F401
 import onnxruntime  # noqa: F401
 import pandera.polars  # noqa: F401
+import plotly.graph_objects  # noqa: F401
+import pyarrow.parquet  # noqa: F401
 import skl2onnx  # noqa: F401
 import sklearn.linear_model
 import sklearn.model_selection  # noqa: F401
+import skops.io  # noqa: F401
 
 from secure_ml.digests import sha256
 from secure_ml.evidence import EvidenceLog
@@ -42,7 +53,6 @@ from secure_ml.stages.training_set import training_set
 from secure_ml.stages.validated_dataset import validated_dataset
 from tests.installed_home import PATIENT, copy_home, environment_in
 
-TIMES = 20
 RECORDS = 50
 STAGES: dict[str, Callable[[Installation], object]] = {
     "dataset": lambda place: dataset(place, model, "cleveland"),
@@ -109,16 +119,13 @@ def write_log(place: Installation) -> None:
     writer.close()
 
 
-def run_until(environment: dict[str, str], stage: str) -> None:
-    """Run all stages before `stage`."""
+def prepare(environment: dict[str, str], stage: str) -> None:
+    """Write what the stage reads beside the evidence of the stages before it."""
     place = Installation.from_environment(environment)
-    for name, run in STAGES.items():
-        if name == "inference_log":
-            write_log(place)
-        if name == stage:
-            break
-        run(place)
-    log_model(place.home, "other", "0" * 64, {"model.json": b"{}"}, params={}, metrics={})  # its tables are made
+    if stage == "inference_log":
+        write_log(place)
+    if stage == "dataset":
+        log_model(place.home, "other", "0" * 64, {"model.json": b"{}"}, params={}, metrics={})  # its tables are made
 
 
 def run_from(environment: dict[str, str], stage: str) -> None:
@@ -139,32 +146,53 @@ def run_from(environment: dict[str, str], stage: str) -> None:
         assert sum(int(str(item.facts["rows"])) for item in sealed) == RECORDS, "records are missing or doubled"
 
 
-def main() -> None:
-    stage, folder = sys.argv[1], Path(sys.argv[2])
-    base = environment_in(folder / "base")
-    assert forked(lambda: run_until(base, stage)) == 0
-    total = folder / "total"
+def kill(stage: str, base: dict[str, str], folder: Path, times: int | None) -> dict[str, int]:
+    """Run a stage, and kill it before each of `times` of its writes, or before one that is drawn if `times` is None.
+
+    Each attempt starts from what `base` was before the stage; `base` itself goes on.
+    """
+    total = folder / f"{stage}.total"
     total.write_text("0")
-
-    def attempt(index: int, at: int | None) -> int:
-        copied = folder / f"attempt{index}"
-        copied.mkdir()
-        environment = copy_home(base, copied)
-
-        def work() -> None:
-            place = Installation.from_environment(environment)
-            count_writes(place.home.root, at, total)
-            STAGES[stage](place)
-
-        code = forked(work)
-        assert forked(lambda: run_from(environment, stage)) == 0, f"the start after kill {index} of {stage} failed"
-        shutil.rmtree(copied)
-        return code
-
-    assert attempt(0, None) == 0
+    before = folder / f"before_{stage}"
+    before.mkdir()
+    origin = copy_home(base, before)
+    assert forked(partial(run, base, stage, None, total)) == 0
     writes = int(total.read_text())
-    killed = sum(attempt(index, 1 + (index - 1) * writes // TIMES) == -signal.SIGKILL for index in range(1, TIMES + 1))
-    print(json.dumps({"writes": writes, "killed": killed}))
+    if times is None:
+        points = [random.Random(stage).randint(1, writes)]
+    else:
+        points = [1 + index * writes // times for index in range(times)]
+    killed = 0
+    for at in points:
+        copied = folder / "attempt"
+        copied.mkdir()
+        environment = copy_home(origin, copied)
+        killed += forked(partial(run, environment, stage, at, total)) == -signal.SIGKILL
+        assert forked(partial(run_from, environment, stage)) == 0, f"{stage}: the start after kill {at} failed"
+        shutil.rmtree(copied)
+    return {"writes": writes, "killed": killed}
+
+
+def run(environment: dict[str, str], stage: str, at: int | None, total: Path) -> None:
+    place = Installation.from_environment(environment)
+    count_writes(place.home.root, at, total)
+    STAGES[stage](place)
+
+
+def main() -> None:
+    """Take a folder, how often each stage is killed (`one` draws a single write of each), and the stages to kill."""
+    folder, times, chosen = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
+    base = environment_in(folder / "base")
+    found = {}
+    for stage in STAGES:
+        assert forked(partial(prepare, base, stage)) == 0
+        if stage in chosen:
+            found[stage] = kill(stage, base, folder, None if times == "one" else int(times))
+        else:
+            assert forked(partial(run, base, stage, None, folder / "total")) == 0
+        if stage == chosen[-1]:
+            break
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

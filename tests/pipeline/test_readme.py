@@ -14,7 +14,7 @@ import pytest
 
 from assets.__main__ import prepare_dagster
 from secure_ml.installation import Installation
-from tests.installed_home import serving
+from tests.installed_home import replace_file, serving
 from tests.readme_model import README
 
 ROOT = Path(__file__).parents[2]
@@ -81,8 +81,7 @@ def test_another_verifier_of_the_standard_accepts_the_release(ready: dict[str, s
     done = call(line, ready)
     assert done.returncode == 0, done.stdout + done.stderr
     path = Path(folder, "model.onnx")
-    path.chmod(0o600)
-    path.write_bytes(path.read_bytes()[:-1])
+    replace_file(path, path.read_bytes()[:-1])
     assert call(line, ready).returncode != 0
 
 

@@ -23,7 +23,7 @@ from secure_ml.models.heart_disease import model
 from secure_ml.releases import current_release, publish_release
 from secure_ml.stages.inference_log import inference_log, sealed_segments
 from secure_ml.stages.release import release
-from tests.installed_home import PATIENT, Service, run_to_release, serving, start_service
+from tests.installed_home import PATIENT, Service, SharedHome, copy_home, run_to_release, serving, start_service
 from tests.wait import until
 
 ROW = [float(PATIENT[name]) for name in model.features]
@@ -123,10 +123,8 @@ HOSTILE: dict[str, bytes] = {
 
 
 @pytest.fixture(scope="module")
-def service(built: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> object:
-    from tests.installed_home import copy_home
-
-    with serving(copy_home(built, tmp_path_factory.mktemp("hostile"))) as running:
+def service(shared_home: SharedHome, tmp_path_factory: pytest.TempPathFactory) -> object:
+    with serving(copy_home(shared_home.environment, tmp_path_factory.mktemp("hostile"))) as running:
         yield running
 
 
@@ -223,11 +221,12 @@ def test_a_replaced_log_file_acknowledges_nothing(ready: dict[str, str]) -> None
         assert service.post("/predict", PATIENT)[0] == 503
 
 
-def test_no_acknowledged_record_is_missing_after_sigkill_under_load(ready: dict[str, str]) -> None:
-    """Twenty times: killed under load, and the next start works."""
+@pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.soak)])
+def test_no_acknowledged_record_is_missing_after_sigkill_under_load(rounds: int, ready: dict[str, str]) -> None:
+    """The service is killed under load again and again, and each next start works."""
     place = Installation.from_environment(ready)
     acknowledged: set[str] = set()
-    for round_ in range(20):
+    for round_ in range(rounds):
         service = start_service(ready)
         parts = urlsplit(service.address)
         seen: set[str] = set()
@@ -260,7 +259,7 @@ def test_no_acknowledged_record_is_missing_after_sigkill_under_load(ready: dict[
         record.id for path in unsealed_files(place.home, model.name) for record in read_unsealed(path, 0, 1_000_000)
     }
     assert acknowledged <= logged
-    assert len(acknowledged) > 20 * 5
+    assert len(acknowledged) > rounds * 5
     inference_log(place, model)
     sealed = {
         record.id for record in newest_records(place.home, model.name, 100_000, sealed_segments(place, model.name))

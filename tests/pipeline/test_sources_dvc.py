@@ -218,6 +218,7 @@ def test_a_cache_elsewhere_is_named_and_a_folder_outside_of_any_repository_says_
     assert elsewhere.fetch("january", max_bytes=1 << 20) == GOOD
 
 
+@pytest.mark.dvc
 @pytest.mark.skipif(shutil.which("dvc") is None, reason="the dvc tool is not installed")
 def test_a_repository_that_the_tool_itself_made_is_the_same(repository: Path, tmp_path: Path) -> None:
     real = tmp_path / "real"

@@ -20,7 +20,10 @@ from secure_ml.stages.validated_dataset import validated_dataset
 from tests.postgres_support import BINARIES, PASSWORD, environment_of, postgres_server
 from tests.sources_support import follow_changes, model_on
 
-pytestmark = pytest.mark.skipif(BINARIES is None, reason="no Postgres server here (Debian's package postgresql)")
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.skipif(BINARIES is None, reason="no Postgres server here (Debian's package postgresql)"),
+]
 
 CELL = "s3cretcell"
 EVIL = 'sales"; drop table victim; --'

@@ -22,6 +22,8 @@ from secure_ml.stages.incoming import batch_names
 from secure_ml.stages.validated_dataset import validated_dataset
 from tests.sources_support import AWS, GOOD, POISON, follow_changes, model_on, parquet, s3_client, s3_server
 
+pytestmark = pytest.mark.s3
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
