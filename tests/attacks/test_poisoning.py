@@ -40,8 +40,11 @@ def test_unguarded_flipped_labels_cost_right_answers() -> None:
     assert harm("digits", "flipped labels", 0.1, UNSEEN) > harm("digits", "flipped labels", 0.0, UNSEEN) + 0.02
 
 
-def test_the_figures_that_findings_print_hold_on_poison_that_they_were_not_measured_with() -> None:
-    figures = {(name, kind, 0.05): measure(name, kind, 0.05, UNSEEN) for name in DATA for kind in KINDS}
+@pytest.mark.parametrize("seeds", [UNSEEN[:1], pytest.param(UNSEEN, marks=pytest.mark.soak)])
+def test_the_figures_that_findings_print_hold_on_poison_that_they_were_not_measured_with(
+    seeds: tuple[int, ...],
+) -> None:
+    figures = {(name, kind, 0.05): measure(name, kind, 0.05, seeds) for name in DATA for kind in KINDS}
     for rule, (recall, false_alarms) in constants(figures).items():
         assert recall == pytest.approx(SCREENS[rule].recall, abs=0.12), rule
         assert false_alarms == pytest.approx(SCREENS[rule].false_alarms, abs=0.015), rule

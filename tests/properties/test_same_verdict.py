@@ -1,6 +1,6 @@
 """The compiled pass and pandera's Polars backend find the same, rule by rule and row by row, on whatever is drawn.
 
-A few seconds in the normal suite; `SAME_VERDICT_EXAMPLES=20000` lets it run as long as one likes.
+`make test` draws the same few examples each time, `make soak` many new ones: as many as `SAME_VERDICT_EXAMPLES` says.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from secure_ml.tables.data_files import open_table
 from tests.pandera_oracle import by_pandera, of_findings
 from tests.properties.strategies import contracts_and_frames
 
-EXAMPLES = int(os.environ.get("SAME_VERDICT_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("SAME_VERDICT_EXAMPLES", "1000"))
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("verdicts")
 
 
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize="SAME_VERDICT_EXAMPLES" not in os.environ,
-    suppress_health_check=list(HealthCheck),
-)
-@given(drawn=contracts_and_frames())
-def test_compiled_and_pandera_find_the_same(folder: Path, drawn: tuple[Any, pl.DataFrame]) -> None:
+def require_same_verdict(folder: Path, drawn: tuple[Any, pl.DataFrame]) -> None:
     schema, frame = drawn
     expected, cannot = by_pandera(schema, frame)
     path = folder / "table.parquet"
@@ -43,3 +36,16 @@ def test_compiled_and_pandera_find_the_same(folder: Path, drawn: tuple[Any, pl.D
     assert report.rows == frame.height
     found = of_findings(report.findings)
     assert {key: count for key, count in found.items() if key not in cannot} == expected
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(drawn=contracts_and_frames())
+def test_compiled_and_pandera_find_the_same(folder: Path, drawn: tuple[Any, pl.DataFrame]) -> None:
+    require_same_verdict(folder, drawn)
+
+
+@pytest.mark.soak
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(drawn=contracts_and_frames())
+def test_compiled_and_pandera_find_the_same_in_many_examples(folder: Path, drawn: tuple[Any, pl.DataFrame]) -> None:
+    require_same_verdict(folder, drawn)

@@ -67,8 +67,9 @@ def test_an_empty_window_is_no_drift_and_an_empty_reference_is_refused() -> None
         compare(window(1), other, Drift())
 
 
-def test_the_figures_of_the_document_hold_on_real_rows() -> None:
-    found = {(item.hospital, item.foreign, item.rows): item.share for item in measure(25)}
+@pytest.mark.parametrize("splits", [3, pytest.param(25, marks=pytest.mark.soak)])
+def test_the_figures_of_the_document_hold_on_real_rows(splits: int) -> None:
+    found = {(item.hospital, item.foreign, item.rows): item.share for item in measure(splits)}
     for rows in (30, 60, 100):
         assert found["cleveland", 0.0, rows] <= 0.04
         assert found["va", 1.0, rows] == 1.0

@@ -353,11 +353,7 @@ FRAMES = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
-@given(schemas(), schemas(), st.lists(FRAMES, min_size=2, max_size=2))
-def test_no_batch_changes_sides_without_a_change_that_says_so(
-    old: pa.DataFrameSchema, new: pa.DataFrameSchema, frames: list[pl.DataFrame]
-) -> None:
+def require_a_change_that_says_so(old: pa.DataFrameSchema, new: pa.DataFrameSchema, frames: list[pl.DataFrame]) -> None:
     changes = diff_contracts(old, new)
     kinds = {change.kind for change in changes}
     for frame in frames:
@@ -369,6 +365,23 @@ def test_no_batch_changes_sides_without_a_change_that_says_so(
             refused = {change.column for change in changes if change.kind == "incompatible"}
             assert not refused & valued
             assert not (None in refused and len(frame.columns) == 2)
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(schemas(), schemas(), st.lists(FRAMES, min_size=2, max_size=2))
+def test_no_batch_changes_sides_without_a_change_that_says_so(
+    old: pa.DataFrameSchema, new: pa.DataFrameSchema, frames: list[pl.DataFrame]
+) -> None:
+    require_a_change_that_says_so(old, new, frames)
+
+
+@pytest.mark.soak
+@settings(max_examples=500, deadline=None)
+@given(schemas(), schemas(), st.lists(FRAMES, min_size=2, max_size=2))
+def test_no_batch_of_many_changes_sides_without_a_change_that_says_so(
+    old: pa.DataFrameSchema, new: pa.DataFrameSchema, frames: list[pl.DataFrame]
+) -> None:
+    require_a_change_that_says_so(old, new, frames)
 
 
 def test_bounds_of_the_number_of_rows_and_slices_are_compared() -> None:
