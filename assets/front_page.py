@@ -20,10 +20,10 @@ from secure_ml.evidence import Evidence, EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.lineage.mlflow_registry import find_logged
 from secure_ml.orchestration.integrity_checks import INTACT
-from secure_ml.orchestration.keys import DRIFT_REPORT, INFERENCE_LOG, RELEASE, STAGES, VALIDATED_DATASET
 from secure_ml.quarantine.entries import Entry, entries
 from secure_ml.releases import current_release
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import DRIFT_REPORT, DRIFT_RESPONSE, GRAPH_STAGES, INFERENCE_LOG, RELEASE, VALIDATED_DATASET
 from secure_ml.validation_docs import OWN_HOME, NamedHome, load_state, page_of, render_page
 
 __all__ = ["TEMPLATES", "UiAddresses", "render_front_page", "render_report_list"]
@@ -244,7 +244,7 @@ def _alarm_response(sources: Sources, report: Evidence) -> str | None:
     That is so if a person decided about the quarantined window, or a newer release serves.
     """
     home, trust, name = sources.installation.home, sources.installation.trust, sources.model.name
-    responses = sources.log.history("drift_response")
+    responses = sources.log.history(DRIFT_RESPONSE)
     answers = [item for item in responses if item.inputs.get("evidence:drift_report") == report.document]
     if not answers:
         return "No response is recorded yet."
@@ -285,12 +285,15 @@ def _integrity_tile(sources: Sources, results: Sequence[IntegrityResult], proble
         kind, headline = "warned", "did not finish"
     elif "running" in outcomes:
         kind, headline = "neutral", "is running"
-    elif len(results) < len(STAGES):
+    elif len(results) < len(GRAPH_STAGES):
         kind, headline = "warned", "passed in part"
     else:
         kind, headline = ("warned", "passed, overdue") if needs else ("passed", "passed")
     passed = sum(result.outcome == "passed" for result in results)
-    details = (f"{passed} of {len(STAGES)} stages passed", _time(min(result.time for result in results).isoformat()))
+    details = (
+        f"{passed} of {len(GRAPH_STAGES)} stages passed",
+        _time(min(result.time for result in results).isoformat()),
+    )
     links = tuple(_dagster_link(sources, item.stage, INTACT) for item in results if item.outcome != "passed")
     return Tile(_INTEGRITY, kind, headline, details, links or (link,), tuple(needs))
 

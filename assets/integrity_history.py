@@ -22,7 +22,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from secure_ml.errors import UnavailableError
 from secure_ml.home import Home
 from secure_ml.orchestration.integrity_checks import INTACT
-from secure_ml.orchestration.keys import STAGES, asset_key
+from secure_ml.orchestration.keys import asset_key
+from secure_ml.stage_names import GRAPH_STAGES
 
 __all__ = ["IntegrityResult", "load_integrity_results"]
 
@@ -84,7 +85,7 @@ def _has_database(home: Home) -> bool:
 
 def _load_results(instance: dg.DagsterInstance, model: str) -> list[IntegrityResult]:
     results = []
-    for stage in STAGES:
+    for stage in GRAPH_STAGES:
         key = dg.AssetCheckKey(asset_key(model, stage), INTACT)
         record = instance.get_latest_asset_check_evaluation_record(key)
         if record is not None:

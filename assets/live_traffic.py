@@ -21,8 +21,8 @@ from secure_ml.errors import SecureMLError, UnavailableError
 from secure_ml.evidence import EvidenceLog, read_subjects
 from secure_ml.inference_log.segments import logged_requests
 from secure_ml.installation import Installation
-from secure_ml.orchestration.keys import TRAINING_SET
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import DATASET, TRAINING_SET
 from secure_ml.stages.dataset import dataset_folder, read_batch
 from secure_ml.stages.inference_log import sealed_segments
 from secure_ml.stages.training_set import LIVE_FILE
@@ -96,7 +96,7 @@ def live_rows(
     windows = [(f"rows of {model.split.batch} that were kept out of training", rows)] if rows.height else []
     for batch in model.split.live_batches:
         try:
-            intake = EvidenceLog(home, trust, model.name).latest("dataset", batch=batch)
+            intake = EvidenceLog(home, trust, model.name).latest(DATASET, batch=batch)
             content = read_batch(intake, dataset_folder(home, model.name, intake.inputs["version"]))
         except SecureMLError as error:
             warn(f"no live rows of {batch}: {error}")

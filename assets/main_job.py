@@ -26,9 +26,10 @@ from secure_ml.commands.output import plain
 from secure_ml.errors import SecureMLError, UnavailableError
 from secure_ml.evidence import EvidenceLog
 from secure_ml.installation import Installation
-from secure_ml.orchestration.keys import TRAINED_MODEL, VALIDATED_DATASET, job_name
+from secure_ml.orchestration.keys import job_name
 from secure_ml.releases import current_release
 from secure_ml.spec import GuardedModel, find_model
+from secure_ml.stage_names import DRIFT_REPORT, TRAINED_MODEL, VALIDATED_DATASET
 from secure_ml.stages.incoming import batch_names
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def _monitor(
             progress.activity("sealing the inference log, comparing its window with the training set")
             for stop in _execute(instance, model, "monitoring", progress, "service"):
                 summary.failures.append(f"{stop.stage}: {stop.reason}")
-            report = EvidenceLog.of(installation, model.name).latest("drift_report")
+            report = EvidenceLog.of(installation, model.name).latest(DRIFT_REPORT)
             traffic.drift = str(report.facts.get("sentence"))
     for stop in _execute(instance, model, "drift_response", progress, "service"):
         summary.failures.append(f"drift_response: {stop.reason}")

@@ -20,6 +20,7 @@ from secure_ml.errors import SecureMLError
 from secure_ml.evidence import EvidenceLog, read_subjects
 from secure_ml.installation import Installation
 from secure_ml.spec import GuardedModel, find_models
+from secure_ml.stage_names import DRIFT_REPORT
 from secure_ml.validation_docs import render_own_doc, render_page
 
 __all__ = ["make_report_server"]
@@ -82,7 +83,7 @@ def find_page(
     if folder == "validation":
         return render_own_doc(installation, name or "index.html")
     if folder in models:
-        for report in EvidenceLog.of(installation, folder).history("drift_report"):
+        for report in EvidenceLog.of(installation, folder).history(DRIFT_REPORT):
             if name in report.subjects:
                 return read_subjects(report, installation.home.reports / folder)[name]
     return None

@@ -15,9 +15,9 @@ from secure_ml.commands.output import counted, plain
 from secure_ml.errors import SecureMLError
 from secure_ml.evidence import EvidenceLog
 from secure_ml.installation import Installation
-from secure_ml.orchestration.keys import TRAINED_MODEL, VALIDATED_DATASET
 from secure_ml.releases import current_release
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import RELEASE, TRAINED_MODEL, VALIDATED_DATASET
 
 __all__ = ["BatchOutcome", "Stop", "Summary", "print_experiment", "print_summary"]
 
@@ -81,7 +81,7 @@ def print_summary(
     """Print the summary of a job that ended with a release."""
     home = installation.home
     release = current_release(home, installation.trust, model.name)
-    decision = EvidenceLog.of(installation, model.name).latest("release")
+    decision = EvidenceLog.of(installation, model.name).latest(RELEASE)
     head = [Text(f"{model.name}: release {release.number} serves model {release.model_digest[:12]}", style="bold")]
     if decision.decision == "rejected":
         head.append(Text(plain(f"the newest candidate was not promoted: {'; '.join(decision.reasons)}")))

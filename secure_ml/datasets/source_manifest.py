@@ -26,10 +26,10 @@ from secure_ml.errors import MalformedError, RejectedError
 from secure_ml.signing.envelope import sign_statement, verify_statement
 from secure_ml.signing.keys import Signer
 from secure_ml.signing.trust import Trust
+from secure_ml.stage_names import SOURCE_MANIFEST
 
-__all__ = ["STAGE", "SourceManifest", "open_manifest", "sign_manifest", "verify_provenance"]
+__all__ = ["SourceManifest", "open_manifest", "sign_manifest", "verify_provenance"]
 
-STAGE = "source_manifest"
 _CLOCKS_DIFFER = timedelta(minutes=10)
 
 
@@ -60,7 +60,7 @@ def sign_manifest(source: str, files: Mapping[str, Digest], signer: Signer, *, i
         issued: Time of issue with a time zone, by default now. A verifier that saw it rejects earlier manifests.
     """
     made_at = (issued or datetime.now(UTC)).isoformat(timespec="microseconds")
-    return sign_statement(STAGE, dict(files), {"source": source, "made_at": made_at}, signer)
+    return sign_statement(SOURCE_MANIFEST, dict(files), {"source": source, "made_at": made_at}, signer)
 
 
 def open_manifest(content: bytes | None, *, source: str, batch: str, trust: Trust) -> SourceManifest:
@@ -90,7 +90,7 @@ def open_manifest(content: bytes | None, *, source: str, batch: str, trust: Trus
     if supplier.is_dir():
         trust = Trust.load(supplier)
     try:
-        subjects, predicate = verify_statement(content, STAGE, trust, where)
+        subjects, predicate = verify_statement(content, SOURCE_MANIFEST, trust, where)
         files = {name: parse_digest(digest, where) for name, digest in subjects.items()}
     except MalformedError as error:
         raise RejectedError(str(error)) from None

@@ -21,6 +21,7 @@ from secure_ml.profiles.document import Profile
 from secure_ml.profiles.document import parse as parse_profile
 from secure_ml.safe_files import create_folder
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import DATASET, TRAINING_SET, VALIDATED_DATASET
 from secure_ml.stages.dataset import dataset_folder, is_manifest, read_batch
 from secure_ml.stages.training_set import TRAINING_FILE
 from secure_ml.stages.validated_dataset import PROFILE_FILE, TABLE_FILE
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Version", "checkout", "compare", "find_version", "list_versions"]
 
-_STAGES = ("dataset", "validated_dataset", "training_set")
+_STAGES = (DATASET, VALIDATED_DATASET, TRAINING_SET)
 _PREFIX = re.compile(r"[0-9a-f]{4,64}")
 _ID_DIGITS = 64
 
@@ -84,7 +85,7 @@ def find_version(installation: Installation, model: str, name: str) -> Version:
         SecureMLError: Evidence does not verify; it is named.
     """
     found = list_versions(installation, model)
-    of_batch = [version for version in found if version.batch == name and version.evidence.stage == "dataset"]
+    of_batch = [version for version in found if version.batch == name and version.evidence.stage == DATASET]
     named = [version for version in found if _PREFIX.fullmatch(name) and version.id.startswith(name)]
     if of_batch and named and len(name) < _ID_DIGITS:
         raise PreconditionError(f"{model}: {name} is a batch, and a version begins so; give all digits of the version")
@@ -154,7 +155,7 @@ def compare(
 
 
 def _id(evidence: Evidence) -> str:
-    return evidence.inputs["version"] if evidence.stage == "dataset" else evidence.cause
+    return evidence.inputs["version"] if evidence.stage == DATASET else evidence.cause
 
 
 def _read(installation: Installation, evidence: Evidence, file: str) -> bytes:
@@ -165,7 +166,7 @@ def _read(installation: Installation, evidence: Evidence, file: str) -> bytes:
 
 def _manifest(installation: Installation, evidence: Evidence) -> Manifest | None:
     names = [name for name in evidence.subjects if is_manifest(name)]
-    if evidence.stage == "training_set" or not names:
+    if evidence.stage == TRAINING_SET or not names:
         return None
     return parse_manifest(_read(installation, evidence, names[0]), f"datasets/{_id(evidence)[:12]}/{names[0]}")
 
@@ -174,10 +175,10 @@ def _table(installation: Installation, model: GuardedModel, version: Version) ->
     import polars as pl
 
     evidence = version.evidence
-    if evidence.stage == "dataset":
+    if evidence.stage == DATASET:
         content = read_batch(evidence, dataset_folder(installation.home, model.name, version.id))
         return parse_batch(content, model.batches, version.id[:12])
-    file = {"validated_dataset": TABLE_FILE, "training_set": TRAINING_FILE}
+    file = {VALIDATED_DATASET: TABLE_FILE, TRAINING_SET: TRAINING_FILE}
     return pl.read_parquet(io.BytesIO(_read(installation, evidence, file[evidence.stage])))
 
 
@@ -185,8 +186,8 @@ def _profile(installation: Installation, version: Version) -> Profile | None:
     """Return a version's profile; bytes as they arrived have that of the table that was made from them last."""
     evidence = version.evidence
     found = [evidence]
-    if evidence.stage == "dataset":
-        validated = EvidenceLog.of(installation, evidence.model).history("validated_dataset")
+    if evidence.stage == DATASET:
+        validated = EvidenceLog.of(installation, evidence.model).history(VALIDATED_DATASET)
         found = [item for item in validated if item.inputs.get("version") == version.id]
     found = [item for item in found if PROFILE_FILE in item.subjects]
     if not found:

@@ -7,6 +7,7 @@ from secure_ml.evidence import Evidence, EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.quarantine.folder import render_quarantine
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import DRIFT_REPORT, DRIFT_RESPONSE
 from secure_ml.stages.signed_model import signed_model
 from secure_ml.stages.trained_model import trained_model
 from secure_ml.stages.training_set import training_set
@@ -22,11 +23,11 @@ def unanswered_alarm(installation: Installation, model: GuardedModel) -> Digest 
         UnavailableError: There is no drift report yet.
     """
     log = EvidenceLog.of(installation, model.name)
-    report = log.latest("drift_report")
+    report = log.latest(DRIFT_REPORT)
     if report.decision == "accepted":
         return None
     cause = _cause(model, report)
-    return cause if log.find("drift_response", cause) is None else None
+    return cause if log.find(DRIFT_RESPONSE, cause) is None else None
 
 
 def drift_response(installation: Installation, model: GuardedModel) -> Evidence:
@@ -39,9 +40,9 @@ def drift_response(installation: Installation, model: GuardedModel) -> Evidence:
         UnavailableError: There is no drift report yet.
     """
     home, log = installation.home, EvidenceLog.of(installation, model.name)
-    report = log.latest("drift_report")
+    report = log.latest(DRIFT_REPORT)
     cause = _cause(model, report)
-    known = log.find("drift_response", cause)
+    known = log.find(DRIFT_RESPONSE, cause)
     if known is not None:
         return known
     inputs: dict[str, str] = {"evidence:drift_report": report.document, "response": model.drift.response}
@@ -50,7 +51,7 @@ def drift_response(installation: Installation, model: GuardedModel) -> Evidence:
     elif model.drift.response == "quarantine":
         document = {
             "model": model.name,
-            "stage": "drift_report",
+            "stage": DRIFT_REPORT,
             "report": report.cause,
             "release": report.inputs["release"],
         }
@@ -61,7 +62,7 @@ def drift_response(installation: Installation, model: GuardedModel) -> Evidence:
         inputs["candidate"] = signed_model(installation, model).inputs["model"]
     return log.append(
         installation.signer(),
-        stage="drift_response",
+        stage=DRIFT_RESPONSE,
         cause=cause,
         subjects={},
         inputs=inputs,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
+from secure_ml import stage_names
 from secure_ml.digests import sha256
 from secure_ml.errors import RejectedError, SecureMLError
 from secure_ml.evidence import Evidence, EvidenceLog, read_subjects
@@ -14,6 +15,7 @@ from secure_ml.releases import SIGNATURE, current_release, read_released, releas
 from secure_ml.safe_files import read_file
 from secure_ml.signing.model_signature import verify_model
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import RELEASE
 from secure_ml.stages.dataset import dataset_folder, find_batch
 from secure_ml.stages.inference_log import segment_folder
 from secure_ml.stages.validated_dataset import judge
@@ -39,7 +41,7 @@ def check_stage(installation: Installation, model: GuardedModel, stage: str) -> 
             _check_bytes(installation, model, document, quarantined)
         except SecureMLError as error:
             problems.append(str(error))
-    if stage == "release":
+    if stage == RELEASE:
         try:
             _check_release(installation, model)
         except SecureMLError as error:
@@ -54,22 +56,22 @@ def _check_bytes(
     if not evidence.subjects:
         return
     match evidence.stage:
-        case "dataset":
+        case stage_names.DATASET:
             read_subjects(evidence, dataset_folder(home, model.name, evidence.inputs["version"]))
-        case "validated_dataset":
+        case stage_names.VALIDATED_DATASET:
             read_subjects(evidence, dataset_folder(home, model.name, evidence.cause))
             if evidence.decision == "accepted" and evidence.inputs["contract"] == model.contract_digest:
                 _check_contract(installation, model, evidence, quarantined())
-        case "training_set":
+        case stage_names.TRAINING_SET:
             read_subjects(evidence, dataset_folder(home, model.name, evidence.cause))
-        case "trained_model" | "signed_model" | "release":
+        case stage_names.TRAINED_MODEL | stage_names.SIGNED_MODEL | stage_names.RELEASE:
             files = read_subjects(evidence, home.models / model.name / evidence.inputs["model"])
             if SIGNATURE in files:
                 signature = files.pop(SIGNATURE)
                 verify_model(files, signature, installation.trust)
-        case "inference_log":
+        case stage_names.INFERENCE_LOG:
             read_subjects(evidence, segment_folder(installation, model))
-        case "drift_report":
+        case stage_names.DRIFT_REPORT:
             read_subjects(evidence, home.reports / model.name)
 
 

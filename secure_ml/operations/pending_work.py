@@ -9,6 +9,7 @@ from secure_ml.evidence import EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.quarantine.entries import entries, hold
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import DATASET, RELEASE, SIGNED_MODEL, TRAINED_MODEL, TRAINING_SET, VALIDATED_DATASET
 from secure_ml.stages.dataset import dataset_cause
 from secure_ml.stages.incoming import fetch_batch, inbox_batches, source_batches
 from secure_ml.stages.training_set import training_set_cause
@@ -68,7 +69,7 @@ def source_changes(installation: Installation, model: GuardedModel) -> list[Arri
 
 
 def _accepted(log: EvidenceLog) -> set[str]:
-    return {evidence.inputs["batch"] for evidence in log.history("dataset") if evidence.decision == "accepted"}
+    return {evidence.inputs["batch"] for evidence in log.history(DATASET) if evidence.decision == "accepted"}
 
 
 def _undecided(installation: Installation, model: GuardedModel, batches: list[str]) -> list[Arrival]:
@@ -78,12 +79,12 @@ def _undecided(installation: Installation, model: GuardedModel, batches: list[st
     for batch in batches:
         arrived = fetch_batch(model, log, batch)
         taking = dataset_cause(model, arrived)
-        taken = log.find("dataset", taking)
+        taken = log.find(DATASET, taking)
         if taken is not None and taken.decision == "rejected":
             continue
         released = hold(installation, model, arrived.version, quarantined).released
         cause = validation_cause(model, batch, arrived.version, installation.policy, released, arrived.follows)
-        if taken is None or log.find("validated_dataset", cause) is None:
+        if taken is None or log.find(VALIDATED_DATASET, cause) is None:
             found.append(Arrival(batch, digest_of({"dataset": taking, "validated_dataset": cause})))
     return found
 
@@ -96,14 +97,14 @@ def undecided_training_set(installation: Installation, model: GuardedModel) -> D
     """
     log = EvidenceLog.of(installation, model.name)
     cause = training_set_cause(installation, log, model)
-    made = log.find("training_set", cause)
+    made = log.find(TRAINING_SET, cause)
     if made is None:
         return cause
     decided = [made] if made.decision == "rejected" else []
-    for stage in ("trained_model", "signed_model", "release"):
+    for stage in (TRAINED_MODEL, SIGNED_MODEL, RELEASE):
         decided += [
             evidence
             for evidence in log.history(stage)
-            if evidence.inputs["training_set"] == cause and (stage == "release" or evidence.decision == "rejected")
+            if evidence.inputs["training_set"] == cause and (stage == RELEASE or evidence.decision == "rejected")
         ]
     return None if decided else cause

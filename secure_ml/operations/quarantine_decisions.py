@@ -26,17 +26,10 @@ from secure_ml.digests import digest_of
 from secure_ml.errors import PreconditionError, RejectedError
 from secure_ml.evidence import Evidence, EvidenceLog
 from secure_ml.installation import Installation
-from secure_ml.quarantine.entries import (
-    DECISION_STAGE,
-    REFUSAL,
-    Entry,
-    entries,
-    of_version,
-    rows_aside,
-    speaks_against,
-)
+from secure_ml.quarantine.entries import REFUSAL, Entry, entries, of_version, rows_aside, speaks_against
 from secure_ml.releases import releases
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import QUARANTINE_DECISION, TRAINING_SET, VALIDATED_DATASET
 from secure_ml.stages.validated_dataset import examine, validated_dataset
 
 __all__ = ["discard", "find_entry", "release"]
@@ -129,7 +122,7 @@ def _decide(
     about = {name: value for name, value in inputs.items() if name not in ("by", "why")}
     return log.append(
         installation.signer(),
-        stage=DECISION_STAGE,
+        stage=QUARANTINE_DECISION,
         cause=digest_of(about),
         reasons=["discarded"] if action == "discard" else [],
         subjects={},
@@ -145,7 +138,7 @@ def _require_releasable(
     refusal = entry.refusal
     where = f"quarantine {refusal.cause[:12]}"
     # 2. Refused by a contract, and not discarded.
-    if refusal.stage != "validated_dataset":
+    if refusal.stage != VALIDATED_DATASET:
         raise RejectedError(
             f"{where}: {refusal.stage} put it there, and no contract; only what a contract refused can be released. "
             "Mend the file and put it into the inbox, or discard the entry"
@@ -186,10 +179,10 @@ def _require_releasable(
 
 def _require_unused(log: EvidenceLog, model: GuardedModel, entry: Entry) -> None:
     """Refuse to discard what is accepted or in use, and name where."""
-    validated = log.history("validated_dataset")
+    validated = log.history(VALIDATED_DATASET)
     accepted = [item for item in validated if item.decision == "accepted" and speaks_against(entry, item)]
     documents = {item.document for item in accepted}
-    sets = [item for item in log.history("training_set") if documents & set(item.inputs.values())]
+    sets = [item for item in log.history(TRAINING_SET) if documents & set(item.inputs.values())]
     causes = {item.cause for item in sets}
     published = releases(log.home, log.trust, model.name)
     batches = {(item.inputs["batch"], item.inputs["policy"]) for item in accepted}

@@ -6,10 +6,11 @@ import dagster as dg
 
 from secure_ml.errors import RejectedError
 from secure_ml.evidence import Evidence
-from secure_ml.orchestration.keys import DATASET, asset_key, batches_of
+from secure_ml.orchestration.keys import asset_key, batches_of
 from secure_ml.orchestration.presentation import Shown, docs_link, gate_of, make_docs, show
 from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import DATASET
 from secure_ml.stages.dataset import dataset
 
 __all__ = ["build"]

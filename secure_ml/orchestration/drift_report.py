@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from secure_ml.orchestration.keys import DRIFT_REPORT, INFERENCE_LOG, asset_key
+from secure_ml.orchestration.keys import asset_key
 from secure_ml.orchestration.presentation import Shown, gate_of, plot_of, report_link, show
 from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import DRIFT_REPORT, INFERENCE_LOG
 from secure_ml.stages.drift_report import drift_report
 
 __all__ = ["build"]

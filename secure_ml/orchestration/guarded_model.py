@@ -16,22 +16,21 @@ from secure_ml.orchestration import (
     training_set,
     validated_dataset,
 )
-from secure_ml.orchestration.keys import (
-    DATASET,
-    DRIFT_REPORT,
-    INFERENCE_LOG,
-    RELEASE,
-    SIGNED_MODEL,
-    STAGES,
-    TRAINED_MODEL,
-    TRAINING_SET,
-    VALIDATED_DATASET,
-    asset_keys,
-    job_name,
-)
+from secure_ml.orchestration.keys import asset_keys, job_name
 from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.orchestration.sensors import model_sensors
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import (
+    DATASET,
+    DRIFT_REPORT,
+    GRAPH_STAGES,
+    INFERENCE_LOG,
+    RELEASE,
+    SIGNED_MODEL,
+    TRAINED_MODEL,
+    TRAINING_SET,
+    VALIDATED_DATASET,
+)
 
 __all__ = ["chain_of", "definitions_of"]
 
@@ -66,7 +65,7 @@ def definitions_of(model: GuardedModel, chain: Sequence[dg.AssetsDefinition] | N
         model: The model.
         chain: Its assets; by default those of `chain_of`.
     """
-    checks = [integrity_checks.build(model, stage) for stage in STAGES]
+    checks = [integrity_checks.build(model, stage) for stage in GRAPH_STAGES]
     return dg.Definitions(
         assets=list(chain_of(model) if chain is None else chain),
         asset_checks=checks,

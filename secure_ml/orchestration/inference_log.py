@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import dagster as dg
 
 from secure_ml.lineage.lake import rebuild
-from secure_ml.orchestration.keys import INFERENCE_LOG, RELEASE, asset_key
+from secure_ml.orchestration.keys import asset_key
 from secure_ml.orchestration.presentation import Shown, gate_of, show
 from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import INFERENCE_LOG, RELEASE
 from secure_ml.stages.inference_log import NothingLoggedError, inference_log
 
 __all__ = ["build"]

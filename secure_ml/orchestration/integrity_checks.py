@@ -7,12 +7,17 @@ from typing import Any
 import dagster as dg
 
 from secure_ml.operations.integrity_check import check_stage
-from secure_ml.orchestration.keys import DATASET, VALIDATED_DATASET, asset_key
+from secure_ml.orchestration.keys import asset_key
 from secure_ml.orchestration.presentation import docs_index_link, make_docs
 from secure_ml.orchestration.resource import InstallationResource
-from secure_ml.quarantine.entries import DECISION_STAGE, WITHDRAWAL_STAGE
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.incoming import SEEN_STAGE
+from secure_ml.stage_names import (
+    DATASET,
+    QUARANTINE_DECISION,
+    SOURCE_MANIFEST_SEEN,
+    SOURCE_WITHDRAWAL,
+    VALIDATED_DATASET,
+)
 
 __all__ = ["INTACT", "build"]
 
@@ -32,11 +37,11 @@ def build(model: GuardedModel, stage: str) -> dg.AssetChecksDefinition:
         documents, found = check_stage(place, model, stage)
         links: dict[str, Any] = {}
         if stage == DATASET:  # what manifests were seen, and withdrew: no assets of their own
-            for further in (SEEN_STAGE, WITHDRAWAL_STAGE):
+            for further in (SOURCE_MANIFEST_SEEN, SOURCE_WITHDRAWAL):
                 more, forged = check_stage(place, model, further)
                 documents, found = documents + more, found + forged
         if stage == VALIDATED_DATASET:  # what it rests on, and no asset: a person made it
-            decisions, forged = check_stage(place, model, DECISION_STAGE)
+            decisions, forged = check_stage(place, model, QUARANTINE_DECISION)
             documents, found = documents + decisions, found + forged
             make_docs(place)
             links = docs_index_link()

@@ -4,28 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-__all__ = ["STAGES", "asset_key", "asset_keys", "batches_of", "job_name"]
-
-DATASET = "dataset"
-VALIDATED_DATASET = "validated_dataset"
-TRAINING_SET = "training_set"
-TRAINED_MODEL = "trained_model"
-SIGNED_MODEL = "signed_model"
-RELEASE = "release"
-INFERENCE_LOG = "inference_log"
-DRIFT_REPORT = "drift_report"
-
-STAGES = (
-    DATASET,
-    VALIDATED_DATASET,
-    TRAINING_SET,
-    TRAINED_MODEL,
-    SIGNED_MODEL,
-    RELEASE,
-    INFERENCE_LOG,
-    DRIFT_REPORT,
-)
-"""In the order of the way of the data."""
+__all__ = ["asset_key", "asset_keys", "batches_of", "job_name"]
 
 
 def asset_key(model: str, stage: str) -> dg.AssetKey:

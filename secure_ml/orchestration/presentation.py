@@ -16,8 +16,9 @@ from secure_ml.errors import SecureMLError, UnavailableError
 from secure_ml.evidence import Evidence, EvidenceRejectedError
 from secure_ml.home import Home
 from secure_ml.installation import Installation
-from secure_ml.orchestration.keys import DATASET, asset_key
+from secure_ml.orchestration.keys import asset_key
 from secure_ml.safe_files import read_file
+from secure_ml.stage_names import DATASET
 from secure_ml.validation_docs import page_of, write_own_docs
 
 __all__ = [

@@ -8,11 +8,12 @@ from typing import Any
 import dagster as dg
 
 from secure_ml.evidence import Evidence
-from secure_ml.orchestration.keys import RELEASE, SIGNED_MODEL, asset_key
+from secure_ml.orchestration.keys import asset_key
 from secure_ml.orchestration.presentation import Shown, gate_of, show
 from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.releases import current_release
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import RELEASE, SIGNED_MODEL
 from secure_ml.stages.release import release
 
 __all__ = ["build"]

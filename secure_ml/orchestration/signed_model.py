@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from secure_ml.orchestration.keys import SIGNED_MODEL, TRAINED_MODEL, asset_key
+from secure_ml.orchestration.keys import asset_key
 from secure_ml.orchestration.presentation import Shown, gate_of, run_link, show
 from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import SIGNED_MODEL, TRAINED_MODEL
 from secure_ml.stages.signed_model import signed_model
 
 __all__ = ["build"]

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from secure_ml.orchestration.keys import TRAINED_MODEL, TRAINING_SET, asset_key
+from secure_ml.orchestration.keys import asset_key
 from secure_ml.orchestration.presentation import Shown, gate_of, plot_of, show
 from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import TRAINED_MODEL, TRAINING_SET
 from secure_ml.stages.trained_model import trained_model
 
 __all__ = ["build"]

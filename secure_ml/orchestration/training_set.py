@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import dagster as dg
 
 from secure_ml.evidence import Evidence
-from secure_ml.orchestration.keys import TRAINING_SET, VALIDATED_DATASET, asset_key
+from secure_ml.orchestration.keys import asset_key
 from secure_ml.orchestration.presentation import Shown, docs_link, gate_of, make_docs, show
 from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import TRAINING_SET, VALIDATED_DATASET
 from secure_ml.stages.training_set import training_set
 
 __all__ = ["build"]

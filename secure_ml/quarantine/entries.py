@@ -21,14 +21,13 @@ from secure_ml.installation import Installation
 from secure_ml.quarantine.folder import ROWS_FILE
 from secure_ml.safe_files import read_file
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import DATASET, DRIFT_RESPONSE, QUARANTINE_DECISION, SOURCE_WITHDRAWAL, VALIDATED_DATASET
 
 __all__ = [
-    "DECISION_STAGE",
     "HELD",
     "REFUSAL",
     "REFUSING_STAGES",
     "ROWS_ASIDE",
-    "WITHDRAWAL_STAGE",
     "Entry",
     "Hold",
     "entries",
@@ -40,7 +39,6 @@ __all__ = [
     "speaks_against",
 ]
 
-DECISION_STAGE = "quarantine_decision"
 REFUSAL = "refusal:"
 """How the inputs of a decision begin that name the refusals which it is about."""
 HELD = "held"
@@ -48,10 +46,8 @@ HELD = "held"
 ROWS_ASIDE = "rows_aside"
 """The input of a validation that names the digest of the rows that it kept aside."""
 
-WITHDRAWAL_STAGE = "source_withdrawal"
-"""Evidence that a source's manifest no longer proves bytes that were taken in before; accepted: that it does again."""
-REFUSING_STAGES = ("dataset", WITHDRAWAL_STAGE, "validated_dataset", "drift_response")
-_ARRIVING_STAGES = ("dataset", WITHDRAWAL_STAGE)
+REFUSING_STAGES = (DATASET, SOURCE_WITHDRAWAL, VALIDATED_DATASET, DRIFT_RESPONSE)
+_ARRIVING_STAGES = (DATASET, SOURCE_WITHDRAWAL)
 _MAX_ROWS_BYTES = 2 << 30
 
 
@@ -85,7 +81,7 @@ class Entry:
     @property
     def kept(self) -> Literal["batch", "rows", "window"]:
         """What is kept back."""
-        if self.refusal.stage == "drift_response":
+        if self.refusal.stage == DRIFT_RESPONSE:
             return "window"
         return "rows" if ROWS_ASIDE in self.refusal.inputs else "batch"
 
@@ -114,7 +110,7 @@ def entries(log: EvidenceLog) -> list[Entry]:
         SecureMLError: A document does not verify; it is named.
     """
     refusals = [item for stage in REFUSING_STAGES for item in log.history(stage)]
-    return pair(refusals, log.history(DECISION_STAGE))
+    return pair(refusals, log.history(QUARANTINE_DECISION))
 
 
 def pair(evidence: Iterable[Evidence], decisions: Iterable[Evidence]) -> list[Entry]:
@@ -162,7 +158,7 @@ def hold(installation: Installation, model: GuardedModel, version: str, found: S
         if not own and entry.state != "discarded":
             continue
         if decision is not None and entry.state == "released":
-            released[f"evidence:{DECISION_STAGE}:{decision.cause[:16]}"] = decision.document
+            released[f"evidence:{QUARANTINE_DECISION}:{decision.cause[:16]}"] = decision.document
         elif entry.kept == "rows":
             rows |= rows_aside(home, refusal)
             aside = refusal.cause
@@ -224,7 +220,7 @@ def rows_aside(home: Home, refusal: Evidence) -> frozenset[int]:
 
 
 def _keeps_back(evidence: Evidence) -> bool:
-    if evidence.stage == "drift_response":
+    if evidence.stage == DRIFT_RESPONSE:
         return evidence.inputs.get("response") == "quarantine"
     refused = evidence.decision == "rejected" and HELD not in evidence.inputs
     return refused or ROWS_ASIDE in evidence.inputs

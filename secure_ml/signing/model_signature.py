@@ -25,10 +25,10 @@ from secure_ml.digests import Json, parse_json, sha256
 from secure_ml.errors import MalformedError, RejectedError
 from secure_ml.signing.keys import Signer
 from secure_ml.signing.trust import Trust
+from secure_ml.stage_names import MODEL
 
 __all__ = ["sign_model", "verify_model"]
 
-STAGE = "model"
 _SIGNATURE = "model.sig"
 _MAX_BYTES = 16 << 20
 _MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -92,7 +92,7 @@ def verify_model(files: Mapping[str, bytes], signature: bytes, trust: Trust) -> 
     document = parse_json(signature, _SIGNATURE)
     hint, payload = _parse_bundle(document)
     # 2. The key.
-    public_key = trust.key(hint, STAGE, _SIGNATURE)
+    public_key = trust.key(hint, MODEL, _SIGNATURE)
     # 3. The statement.
     _require_statement(parse_json(payload, f"{_SIGNATURE} payload"))
     _require_file_names(files)

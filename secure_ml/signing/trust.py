@@ -22,19 +22,9 @@ from secure_ml.errors import MalformedError, PreconditionError, RejectedError, S
 from secure_ml.safe_files import create_folder, read_file
 from secure_ml.signing.key_ids import MAX_KEY_BYTES, keyid_of, public_pem
 from secure_ml.signing.keys import Signer, create_key, signer_path
+from secure_ml.stage_names import SIGNED_AS, SIGNING_STAGES
 
 __all__ = ["Trust", "create_signer_and_trust"]
-
-_STAGES = frozenset(
-    {
-        *("dataset", "validated_dataset", "training_set", "trained_model", "signed_model", "release"),
-        *("inference_log", "drift_report", "drift_response", "quarantine_decision", "source_manifest"),
-    }
-)
-_POLICY_NAMES = {
-    **{"release_document": "release", "model": "signed_model"},
-    **{"source_manifest_seen": "dataset", "source_withdrawal": "dataset"},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +78,7 @@ class Trust:
         """
         if keyid not in self.keys:
             raise RejectedError(f"{where}: signed by a key that is not in the trust root")
-        name = _POLICY_NAMES.get(stage, stage)
+        name = SIGNED_AS.get(stage, stage)
         if keyid not in self.stages.get(name, self.keys):
             raise RejectedError(f"{where}: its key may not sign {name}; see policy.json in the trust root")
         return self.keys[keyid]
@@ -109,9 +99,10 @@ def _load_policy(path: Path, keys: Mapping[str, object]) -> dict[str, frozenset[
         case {"stages": dict(stages), **rest} if not rest:
             policy: dict[str, frozenset[str]] = {}
             for stage, allowed in stages.items():
-                if stage.partition(":")[0] not in _STAGES:
+                if stage.partition(":")[0] not in SIGNING_STAGES:
                     raise PreconditionError(
-                        f"trust root: policy.json names an unknown stage, expected one of {', '.join(sorted(_STAGES))}"
+                        "trust root: policy.json names an unknown stage, expected one of "
+                        f"{', '.join(sorted(SIGNING_STAGES))}"
                     )
                 if not isinstance(allowed, list) or not all(keyid in keys for keyid in allowed):
                     raise PreconditionError(

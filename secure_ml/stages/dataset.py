@@ -17,10 +17,10 @@ from secure_ml.errors import MalformedError, RejectedError
 from secure_ml.evidence import Evidence, EvidenceLog, read_subjects, require
 from secure_ml.home import Home
 from secure_ml.installation import Installation
-from secure_ml.quarantine.entries import WITHDRAWAL_STAGE
 from secure_ml.quarantine.folder import BYTES_FILE, MAX_KEPT_BYTES, render_quarantine
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.incoming import SEEN_STAGE, Arrived, cause_of, fetch_batch, needs_manifest, newest_seen
+from secure_ml.stage_names import DATASET, SOURCE_MANIFEST_SEEN, SOURCE_WITHDRAWAL
+from secure_ml.stages.incoming import Arrived, cause_of, fetch_batch, needs_manifest, newest_seen
 from secure_ml.tables.batch_files import count_rows, open_batch
 from secure_ml.tables.data_files import kind_of
 
@@ -85,8 +85,8 @@ def dataset(installation: Installation, model: GuardedModel, batch: str) -> Evid
     seen = _remember_manifest(installation, log, arrived)
     cause = dataset_cause(model, arrived)
     folder = dataset_folder(home, model.name, arrived.version)
-    known = log.find("dataset", cause)
-    if arrived.unproven and log.find("dataset", cause_of(model, arrived, None)) is not None:
+    known = log.find(DATASET, cause)
+    if arrived.unproven and log.find(DATASET, cause_of(model, arrived, None)) is not None:
         # The manifest may come back, so that what was accepted stands until a person discards it.
         _withdraw(installation, log, arrived, refusal("signed_manifest", arrived.unproven, "provenance"), cause)
         raise RejectedError(f"{model.name}/dataset of batch {batch}: rejected: {arrived.unproven}")
@@ -105,7 +105,7 @@ def dataset(installation: Installation, model: GuardedModel, batch: str) -> Evid
             files = {file: arrived.content, name: manifest}
         known = log.append(
             installation.signer(),
-            stage="dataset",
+            stage=DATASET,
             cause=cause,
             reasons=[finding.sentence for finding in refused.findings] if refused else [],
             subjects={name: sha256(content) for name, content in files.items()},
@@ -115,7 +115,7 @@ def dataset(installation: Installation, model: GuardedModel, batch: str) -> Evid
                 "origin": arrived.origin,
                 **({"manifest": arrived.proof} if arrived.proof else {}),
                 **({"follows": arrived.follows} if arrived.follows else {}),
-                **({f"evidence:{SEEN_STAGE}": seen.document} if seen is not None else {}),
+                **({f"evidence:{SOURCE_MANIFEST_SEEN}": seen.document} if seen is not None else {}),
             },
             facts={
                 "rows": rows,
@@ -140,7 +140,7 @@ def taken_in(log: EvidenceLog, model: GuardedModel, batch: str) -> Evidence:
             manifest was required.
         UnavailableError: The batch was not taken in yet.
     """
-    given = log.latest("dataset", batch=batch)
+    given = log.latest(DATASET, batch=batch)
     require(given)
     origin = given.inputs.get("origin") or ("files" if batch in model.batches.files else "inbox")
     where = f"{model.name}/dataset of batch {batch}"
@@ -170,13 +170,13 @@ def _manifest(log: EvidenceLog, arrived: Arrived, file: str, rows: int) -> Manif
     """Say what this version is made of. Equal bytes of another batch have a manifest of their own beside it."""
     before = [
         evidence.inputs["version"]
-        for evidence in log.history("dataset")
+        for evidence in log.history(DATASET)
         if evidence.inputs["batch"] == arrived.batch and evidence.decision == "accepted"
     ]
     parents = [parse_digest(version, arrived.batch) for version in before[-1:] if version != arrived.version]
     return Manifest(
         model=log.model,
-        stage="dataset",
+        stage=DATASET,
         batch=arrived.batch,
         files={file: arrived.version},
         rows=rows,
@@ -202,13 +202,13 @@ def _remember_manifest(installation: Installation, log: EvidenceLog, arrived: Ar
     if manifest is None:
         return None
     cause = digest_of({"source": manifest.source, "manifest": manifest.digest})
-    known = log.find(SEEN_STAGE, cause)
+    known = log.find(SOURCE_MANIFEST_SEEN, cause)
     newest = newest_seen(log, manifest.source)
     if known is not None or (newest is not None and manifest.issued < newest):
         return known
     return log.append(
         installation.signer(),
-        stage=SEEN_STAGE,
+        stage=SOURCE_MANIFEST_SEEN,
         cause=cause,
         subjects={},
         inputs={"source": manifest.source, "manifest": manifest.digest, "issued": manifest.issued.isoformat()},
@@ -218,7 +218,7 @@ def _remember_manifest(installation: Installation, log: EvidenceLog, arrived: Ar
 
 def _last_withdrawal(log: EvidenceLog, arrived: Arrived) -> Evidence | None:
     version = (arrived.batch, arrived.version)
-    withdrawals = reversed(log.history(WITHDRAWAL_STAGE))
+    withdrawals = reversed(log.history(SOURCE_WITHDRAWAL))
     return next((item for item in withdrawals if (item.inputs["batch"], item.inputs["version"]) == version), None)
 
 
@@ -244,7 +244,7 @@ def _record_withdrawal(
     findings = refused.findings if refused is not None else ()
     log.append(
         installation.signer(),
-        stage=WITHDRAWAL_STAGE,
+        stage=SOURCE_WITHDRAWAL,
         cause=cause,
         reasons=[finding.sentence for finding in findings],
         subjects={},
@@ -259,7 +259,7 @@ def _record_withdrawal(
 
 def _quarantine(home: Home, model: str, arrived: Arrived, cause: Digest, refused: Report) -> None:
     """Keep the reason and the first bytes: all that is refused of one model takes a bounded part of the disk."""
-    document = {"model": model, "stage": "dataset", "batch": arrived.batch, "dataset": arrived.version}
+    document = {"model": model, "stage": DATASET, "batch": arrived.batch, "dataset": arrived.version}
     files = render_quarantine(refused, document)
     folder = home.quarantine / model / cause
     kept = sum(path.lstat().st_size for path in folder.parent.glob(f"*/{BYTES_FILE}"))

@@ -11,6 +11,7 @@ from secure_ml.evidence import Evidence, EvidenceLog, read_subjects, require
 from secure_ml.installation import Installation
 from secure_ml.releases import current_release, read_released
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import DRIFT_REPORT, INFERENCE_LOG, TRAINING_SET
 from secure_ml.stages.dataset import dataset_folder
 from secure_ml.stages.inference_log import segment_folder
 from secure_ml.stages.trained_model import arrays
@@ -34,14 +35,14 @@ def drift_report(installation: Installation, model: GuardedModel) -> Evidence:
     """
     home, trust = installation.home, installation.trust
     log = EvidenceLog.of(installation, model.name)
-    log.latest("inference_log")
+    log.latest(INFERENCE_LOG)
     released = current_release(home, trust, model.name)
     files = read_released(home, trust, released)
     document = json.loads(files["model.json"])
     segments: dict[str, bytes] = {}
     documents: dict[str, str] = {}
     rows = 0
-    for evidence in reversed(log.history("inference_log")):
+    for evidence in reversed(log.history(INFERENCE_LOG)):
         require(evidence)
         by_release = evidence.facts["records_by_release"]
         count = by_release.get(str(released.number), 0) if isinstance(by_release, dict) else 0
@@ -56,7 +57,7 @@ def drift_report(installation: Installation, model: GuardedModel) -> Evidence:
     reference = next(
         (
             item
-            for item in log.history("training_set")
+            for item in log.history(TRAINING_SET)
             if item.cause == document["training_set"] and item.decision == "accepted"
         ),
         None,
@@ -72,7 +73,7 @@ def drift_report(installation: Installation, model: GuardedModel) -> Evidence:
             "settings": [drift.alpha, drift.min_effect, drift.min_rows],
         }
     )
-    known = log.find("drift_report", cause)
+    known = log.find(DRIFT_REPORT, cause)
     if known is None:
         known = _report(
             installation, log, model, cause, documents, segments, tables[TRAINING_FILE], document, released.number
@@ -118,7 +119,7 @@ def _report(
     }
     return log.append(
         installation.signer(),
-        stage="drift_report",
+        stage=DRIFT_REPORT,
         cause=Digest(cause),
         reasons=[result.sentence] if result.alarm else [],
         subjects={name: sha256(html)},

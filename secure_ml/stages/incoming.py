@@ -20,9 +20,9 @@ from secure_ml.evidence import Evidence, EvidenceLog
 from secure_ml.home import Home
 from secure_ml.safe_files import read_file
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import DATASET, SOURCE_MANIFEST_SEEN
 
 __all__ = [
-    "SEEN_STAGE",
     "Arrived",
     "batch_names",
     "cause_of",
@@ -32,9 +32,6 @@ __all__ = [
     "newest_seen",
     "source_batches",
 ]
-
-SEEN_STAGE = "source_manifest_seen"
-"""Evidence that a signed manifest was seen, so that an older one is not believed afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +133,7 @@ def fetch_batch(model: GuardedModel, log: EvidenceLog, batch: str) -> Arrived:
         except (RejectedError, MalformedError) as error:
             unproven = str(error)
     arrived = Arrived(batch, origin, place, content, version, unreadable, manifest, unproven)
-    return _after(
-        model, arrived, [evidence for evidence in log.history("dataset") if evidence.inputs["batch"] == batch]
-    )
+    return _after(model, arrived, [evidence for evidence in log.history(DATASET) if evidence.inputs["batch"] == batch])
 
 
 def newest_seen(log: EvidenceLog, source: str) -> datetime | None:
@@ -147,7 +142,7 @@ def newest_seen(log: EvidenceLog, source: str) -> datetime | None:
     Raises:
         SecureMLError: Evidence of it does not verify.
     """
-    seen = [item for item in log.history(SEEN_STAGE) if item.inputs["source"] == source]
+    seen = [item for item in log.history(SOURCE_MANIFEST_SEEN) if item.inputs["source"] == source]
     return max((datetime.fromisoformat(item.inputs["issued"]) for item in seen), default=None)
 
 

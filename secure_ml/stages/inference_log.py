@@ -14,6 +14,7 @@ from secure_ml.installation import Installation
 from secure_ml.releases import current_release, releases
 from secure_ml.safe_files import lock_folder
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import INFERENCE_LOG
 
 __all__ = ["NothingLoggedError", "inference_log", "sealed_segments", "segment_folder"]
 
@@ -36,7 +37,7 @@ def sealed_segments(installation: Installation, model: str) -> Iterator[bytes]:
         SecureMLError: Evidence or a segment does not verify; it is named.
     """
     home = installation.home
-    for evidence in EvidenceLog.of(installation, model).history("inference_log"):
+    for evidence in EvidenceLog.of(installation, model).history(INFERENCE_LOG):
         require(evidence)
         yield from read_subjects(evidence, home.log / model / "segments").values()
 
@@ -65,7 +66,7 @@ def _seal_all(installation: Installation, model: GuardedModel) -> Evidence:
     current_release(home, trust, model.name)
     released = {(item.model, item.number, str(item.model_digest)) for item in releases(home, trust, model.name)}
     folder = segment_folder(installation, model)
-    sealed = log.history("inference_log")
+    sealed = log.history(INFERENCE_LOG)
     for evidence in sealed:
         require(evidence)
         read_subjects(evidence, folder)
@@ -108,7 +109,7 @@ def _seal(
     inputs = {"file": path.stem, "first": str(records[0].seq), "last": str(records[-1].seq)}
     cause = digest_of({"model": model.name, **inputs})
     name = f"{cause}.parquet"
-    known = log.find("inference_log", cause)
+    known = log.find(INFERENCE_LOG, cause)
     if known is not None:
         return known
     home.write_file(segment_folder(installation, model) / name, content)
@@ -117,7 +118,7 @@ def _seal(
         versions[str(item.release)] = versions.get(str(item.release), 0) + 1
     return log.append(
         installation.signer(),
-        stage="inference_log",
+        stage=INFERENCE_LOG,
         cause=Digest(cause),
         subjects={name: sha256(content)},
         inputs=inputs,

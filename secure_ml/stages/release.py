@@ -19,8 +19,16 @@ from secure_ml.releases import (
 )
 from secure_ml.signing.model_signature import verify_model
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import (
+    DATASET,
+    RELEASE,
+    SIGNED_MODEL,
+    SOURCE_MANIFEST_SEEN,
+    TRAINED_MODEL,
+    TRAINING_SET,
+    VALIDATED_DATASET,
+)
 from secure_ml.stages.dataset import dataset_folder
-from secure_ml.stages.incoming import SEEN_STAGE
 from secure_ml.stages.trained_model import arrays
 from secure_ml.stages.training_set import HOLDOUT_FILE
 from secure_ml.tiers import require_production
@@ -46,11 +54,14 @@ def release(installation: Installation, model: GuardedModel) -> tuple[Evidence, 
     home, trust = installation.home, installation.trust
     log = EvidenceLog.of(installation, model.name)
     require_production(installation.policy, f"{model.name}/release")
-    candidate = log.latest("signed_model", tier_rules=installation.policy, code=model.code)
+    candidate = log.latest(SIGNED_MODEL, tier_rules=installation.policy, code=model.code)
     require(candidate)
     steps = log.chain(candidate)
     for step in steps:
-        if step.stage not in ("dataset", SEEN_STAGE):  # what arrived; nothing was decided about it under any policy
+        if step.stage not in (
+            DATASET,
+            SOURCE_MANIFEST_SEEN,
+        ):  # what arrived; nothing was decided about it under any policy
             require_tier_rules(step, installation.policy)
         _read_step(installation, model, step)
     files = read_subjects(candidate, home.models / model.name / candidate.inputs["model"])
@@ -60,7 +71,7 @@ def release(installation: Installation, model: GuardedModel) -> tuple[Evidence, 
     if champion is None:
         require_anew(trust, model.name, steps)
     if champion is not None and champion.model_digest == candidate.inputs["model"]:
-        allowed = log.find("release", Digest(champion.inputs["cause"]))
+        allowed = log.find(RELEASE, Digest(champion.inputs["cause"]))
         if allowed is None:
             raise RejectedError(
                 f"releases/{model.name}/{champion.path.name}: the evidence that allowed it is gone; restore it"
@@ -69,7 +80,7 @@ def release(installation: Installation, model: GuardedModel) -> tuple[Evidence, 
         _set_champion(installation, model, champion)
         return allowed, champion
     cause = digest_of({"candidate": candidate.inputs["model"], "champion": champion.document if champion else None})
-    decision = log.find("release", cause)
+    decision = log.find(RELEASE, cause)
     if decision is None:
         decision = _decide(installation, log, model, candidate, files, champion, cause)
     if decision.decision == "rejected":
@@ -107,7 +118,7 @@ def _decide(
     from secure_ml.training.evaluation import promote
 
     home, trust = installation.home, installation.trust
-    given = log.find("training_set", Digest(candidate.inputs["training_set"]))
+    given = log.find(TRAINING_SET, Digest(candidate.inputs["training_set"]))
     if given is None:
         raise RejectedError(f"{model.name}/release: evidence of the candidate's training set is missing; restore it")
     tables = read_subjects(given, dataset_folder(home, model.name, given.cause))
@@ -127,7 +138,7 @@ def _decide(
         inputs["champion"] = champion.document
     return log.append(
         installation.signer(),
-        stage="release",
+        stage=RELEASE,
         cause=cause,
         reasons=reasons,
         subjects=candidate.subjects,
@@ -152,11 +163,11 @@ def _scores(onnx: bytes, x: NDArray[np.float64]) -> NDArray[np.float64]:
 def _read_step(installation: Installation, model: GuardedModel, step: Evidence) -> None:
     """Read what one step of the way back to the data is about, against its digests."""
     home = installation.home
-    if step.stage in {"trained_model", "signed_model"}:
+    if step.stage in {TRAINED_MODEL, SIGNED_MODEL}:
         read_subjects(step, home.models / model.name / step.inputs["model"])
-    elif step.stage == "dataset":
+    elif step.stage == DATASET:
         read_subjects(step, dataset_folder(home, model.name, step.inputs["version"]))
-    elif step.stage in {"validated_dataset", "training_set"}:
+    elif step.stage in {VALIDATED_DATASET, TRAINING_SET}:
         read_subjects(step, dataset_folder(home, model.name, step.cause))
 
 

@@ -10,6 +10,7 @@ from secure_ml.releases import SIGNATURE
 from secure_ml.safe_files import read_file
 from secure_ml.signing.model_signature import sign_model, verify_model
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import SIGNED_MODEL, TRAINED_MODEL
 from secure_ml.tiers import require_production
 
 __all__ = ["signed_model"]
@@ -24,13 +25,13 @@ def signed_model(installation: Installation, model: GuardedModel) -> Evidence:
     """
     home, log = installation.home, EvidenceLog.of(installation, model.name)
     require_production(installation.policy, f"{model.name}/signed_model")
-    given = log.latest("trained_model", tier_rules=installation.policy, code=model.code)
+    given = log.latest(TRAINED_MODEL, tier_rules=installation.policy, code=model.code)
     require(given)
     digest = given.inputs["model"]
     folder = home.models / model.name / digest
     files = read_subjects(given, folder)
     cause = digest_of({"model": digest, "code": model.code})
-    known = log.find("signed_model", cause)
+    known = log.find(SIGNED_MODEL, cause)
     if known is None:
         from secure_ml.lineage.mlflow_registry import log_model
 
@@ -53,7 +54,7 @@ def signed_model(installation: Installation, model: GuardedModel) -> Evidence:
             facts |= {"mlflow": {"experiment": logged.experiment_id, "run": logged.run_id, "version": logged.version}}
         known = log.append(
             installation.signer(),
-            stage="signed_model",
+            stage=SIGNED_MODEL,
             cause=cause,
             reasons=reasons,
             subjects={name: sha256(content) for name, content in signed.items()},

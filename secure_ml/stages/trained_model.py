@@ -12,6 +12,7 @@ from secure_ml.evidence import Evidence, EvidenceLog, read_subjects, require
 from secure_ml.installation import Installation
 from secure_ml.releases import model_digest
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import TRAINED_MODEL, TRAINING_SET
 from secure_ml.stages.dataset import dataset_folder
 from secure_ml.stages.training_set import HOLDOUT_FILE, TRAINING_FILE
 
@@ -35,7 +36,7 @@ def trained_model(installation: Installation, model: GuardedModel) -> Evidence:
     from secure_ml.training.evaluation import fit, judge, render_roc
 
     home, log = installation.home, EvidenceLog.of(installation, model.name)
-    given = log.latest("training_set", tier_rules=installation.policy, contract=model.contract_digest)
+    given = log.latest(TRAINING_SET, tier_rules=installation.policy, contract=model.contract_digest)
     require(given)
     tables = read_subjects(given, dataset_folder(home, model.name, given.cause))
     cause = digest_of(
@@ -46,7 +47,7 @@ def trained_model(installation: Installation, model: GuardedModel) -> Evidence:
             "policy": installation.policy,
         }
     )
-    known = log.find("trained_model", cause)
+    known = log.find(TRAINED_MODEL, cause)
     if known is None:
         x, y = arrays(model, tables[TRAINING_FILE])
         holdout_x, holdout_y = arrays(model, tables[HOLDOUT_FILE])
@@ -60,7 +61,7 @@ def trained_model(installation: Installation, model: GuardedModel) -> Evidence:
         home.write_file(home.reports / model.name / f"roc-{sha256(plot)}.svg", plot)
         known = log.append(
             installation.signer(),
-            stage="trained_model",
+            stage=TRAINED_MODEL,
             cause=cause,
             reasons=reasons,
             subjects={name: sha256(content) for name, content in files.items()},

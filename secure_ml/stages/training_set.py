@@ -16,6 +16,7 @@ from secure_ml.installation import Installation
 from secure_ml.profiles.document import render
 from secure_ml.quarantine.entries import entries, overruled_by
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import TRAINING_SET, VALIDATED_DATASET
 from secure_ml.stages.dataset import dataset_folder
 from secure_ml.stages.validated_dataset import PROFILE_FILE, TABLE_FILE, found_personal
 
@@ -41,7 +42,7 @@ def training_set(installation: Installation, model: GuardedModel) -> Evidence:
     tables = _tables(log, accepted)
     cause = _cause(installation, model, accepted)
     folder = dataset_folder(home, model.name, cause)
-    known = log.find("training_set", cause)
+    known = log.find(TRAINING_SET, cause)
     if known is None:
         batches = _rows(model, tables)
         frames = _split(model, batches)
@@ -60,7 +61,7 @@ def training_set(installation: Installation, model: GuardedModel) -> Evidence:
         share = float(positives.mean() or 0.0) if positives.len() else 0.0  # type: ignore[arg-type]
         known = log.append(
             installation.signer(),
-            stage="training_set",
+            stage=TRAINING_SET,
             cause=cause,
             reasons=[] if 0.0 < share < 1.0 else ["training rows of both classes are needed, found one class"],
             subjects={name: sha256(content) for name, content in files.items()},
@@ -121,7 +122,7 @@ def _accepted(
     """
     accepted: dict[str, Evidence] = {}
     refused: dict[str, Evidence] = {}
-    found = log.history("validated_dataset")
+    found = log.history(VALIDATED_DATASET)
     own = [evidence for evidence in found if evidence.inputs.get("policy") == installation.policy]
     if found and not own:
         require_tier_rules(found[-1], installation.policy)

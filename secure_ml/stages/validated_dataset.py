@@ -24,6 +24,7 @@ from secure_ml.quarantine.entries import HELD, ROWS_ASIDE, Entry, entries, hold,
 from secure_ml.quarantine.folder import ROWS_FILE, render_quarantine
 from secure_ml.screening.personal_data import with_personal
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import DATASET, VALIDATED_DATASET
 from secure_ml.stages.dataset import dataset_folder, read_batch, taken_in
 from secure_ml.tables.batch_files import frame_of, open_batch
 from secure_ml.tables.data_files import is_text, table_of
@@ -83,7 +84,7 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
     quarantined = entries(log)
     held = hold(installation, model, version, quarantined)
     cause = validation_cause(model, batch, version, installation.policy, held.released, given.inputs.get("follows", ""))
-    known = log.find("validated_dataset", cause)
+    known = log.find(VALIDATED_DATASET, cause)
     if known is None:
         before = _previous(installation, log, model, given, quarantined)
         if before is not None:
@@ -100,7 +101,7 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
         if aside or (kept is None and HELD not in inputs):
             document = {
                 "model": model.name,
-                "stage": "validated_dataset",
+                "stage": VALIDATED_DATASET,
                 "batch": batch,
                 "dataset": version,
                 "contract": model.contract_digest,
@@ -122,7 +123,7 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
             home.write_folder(dataset_folder(home, model.name, cause), files)
         known = log.append(
             installation.signer(),
-            stage="validated_dataset",
+            stage=VALIDATED_DATASET,
             cause=cause,
             reasons=reasons,
             subjects={name: sha256(content) for name, content in files.items()},
@@ -214,12 +215,12 @@ def _previous(
     if not needs_previous(model.schema):
         return None
     arrived: dict[str, str] = {}
-    for taken in log.history("dataset"):
+    for taken in log.history(DATASET):
         if taken.made_at < given.made_at:
             arrived.setdefault(taken.inputs["version"], taken.made_at)
     earlier = [
         evidence
-        for evidence in log.history("validated_dataset")
+        for evidence in log.history(VALIDATED_DATASET)
         if evidence.decision == "accepted"
         and evidence.inputs["policy"] == installation.policy
         and evidence.inputs["batch"] != given.inputs["batch"]
@@ -252,7 +253,7 @@ def _manifest(model: GuardedModel, given: Evidence, rows: int, files: Mapping[st
     proof = given.inputs.get("manifest")
     return Manifest(
         model=model.name,
-        stage="validated_dataset",
+        stage=VALIDATED_DATASET,
         batch=given.inputs["batch"],
         files={name: sha256(content) for name, content in files.items()},
         rows=rows,

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
+from secure_ml.stage_names import TRAINING_SET
 from secure_ml.validation_docs.charts import Chart, Verdict, trend
 from secure_ml.validation_docs.pages import VERDICT_TEXTS, render_page
-from secure_ml.validation_docs.state import TRAINING_SET, Environment, Validation, ValidationState, newest_of_each_batch
+from secure_ml.validation_docs.state import Environment, Validation, ValidationState, newest_of_each_batch
 
 __all__ = ["render_index"]
 

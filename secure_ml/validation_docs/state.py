@@ -17,13 +17,13 @@ from secure_ml.errors import RejectedError, SecureMLError
 from secure_ml.evidence import Evidence, EvidenceLog
 from secure_ml.home import Home
 from secure_ml.profiles.document import Profile, parse
-from secure_ml.quarantine.entries import DECISION_STAGE, HELD, ROWS_ASIDE, WITHDRAWAL_STAGE, Entry, pair
+from secure_ml.quarantine.entries import HELD, ROWS_ASIDE, Entry, pair
 from secure_ml.safe_files import read_file
 from secure_ml.signing.trust import Trust
+from secure_ml.stage_names import DATASET, QUARANTINE_DECISION, SOURCE_WITHDRAWAL, TRAINING_SET, VALIDATED_DATASET
 from secure_ml.validation_docs.charts import TrendBar, Verdict
 
 __all__ = [
-    "TRAINING_SET",
     "NamedHome",
     "UnverifiedDocument",
     "Validation",
@@ -35,8 +35,7 @@ __all__ = [
 ]
 
 PROFILE_FILE = "profile.json"
-TRAINING_SET = "training_set"
-_STAGES = ("dataset", WITHDRAWAL_STAGE, "validated_dataset", TRAINING_SET)
+_STAGES = (DATASET, SOURCE_WITHDRAWAL, VALIDATED_DATASET, TRAINING_SET)
 _TRAINING_ROWS = "training.parquet"
 _DECISION_INPUTS = ("action", "by", "why", "refused_under", "released_under")
 
@@ -240,11 +239,11 @@ def load_state(homes: Sequence[NamedHome], trust: Trust) -> ValidationState:
     unverified: list[UnverifiedDocument] = []
     for home in homes:
         for model in sorted(path.name for path in home.home.evidence.glob("*") if path.is_dir()):
-            stages = (*_STAGES, DECISION_STAGE)
+            stages = (*_STAGES, QUARANTINE_DECISION)
             log = EvidenceLog(home.home, trust, model)
             verified = {stage: _load_stage(log, stage, home.name, unverified) for stage in stages}
             evidence = [item for stage in _STAGES for item in verified[stage]]
-            entries = {str(entry.refusal.cause): entry for entry in pair(evidence, verified[DECISION_STAGE])}
+            entries = {str(entry.refusal.cause): entry for entry in pair(evidence, verified[QUARANTINE_DECISION])}
             validations += [
                 Validation(home.name, item, entries.get(item.inputs.get(HELD, item.cause)))
                 for item in evidence
@@ -275,9 +274,9 @@ def load_profile(home: Home, evidence: Evidence) -> Profile | None:
 
 def _is_validation(evidence: Evidence, entry: Entry | None) -> bool:
     """Leave out accepted intakes, and withdrawals that were taken back."""
-    if evidence.stage == WITHDRAWAL_STAGE:
+    if evidence.stage == SOURCE_WITHDRAWAL:
         return entry is not None and entry.state != "accepted"
-    return evidence.stage != "dataset" or evidence.decision == "rejected"
+    return evidence.stage != DATASET or evidence.decision == "rejected"
 
 
 def _load_stage(log: EvidenceLog, stage: str, home: str, unverified: list[UnverifiedDocument]) -> list[Evidence]:

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from secure_ml.digests import Json
 from secure_ml.profiles.document import ColumnProfile, Profile, Value
+from secure_ml.stage_names import DATASET, TRAINING_SET
 from secure_ml.validation_docs.charts import (
     Chart,
     TrendBar,
@@ -19,7 +20,7 @@ from secure_ml.validation_docs.charts import (
     value_bars,
 )
 from secure_ml.validation_docs.pages import render_page
-from secure_ml.validation_docs.state import TRAINING_SET, Validation, ValidationState, count_in
+from secure_ml.validation_docs.state import Validation, ValidationState, count_in
 
 __all__ = ["render_validation"]
 
@@ -97,7 +98,7 @@ def render_validation(
         profile_problem=profile_problem,
         blocking=[card for blocks, card in findings if blocks],
         warnings=[card for blocks, card in findings if not blocks],
-        reasons_title="Why this is not a table" if item.evidence.stage == "dataset" else "Why this was rejected",
+        reasons_title="Why this is not a table" if item.evidence.stage == DATASET else "Why this was rejected",
         reasons=item.evidence.reasons,
         all_passed=(
             "The screens found nothing." if item.evidence.stage == TRAINING_SET else "All rules of the contract passed."

@@ -15,7 +15,11 @@ from secure_ml.digests import canonical_json
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.orchestration.guarded_model import definitions_of
-from secure_ml.orchestration.keys import (
+from secure_ml.orchestration.keys import asset_key, batches_of
+from secure_ml.orchestration.resource import InstallationResource
+from secure_ml.signing.envelope import sign_statement, verify_statement
+from secure_ml.signing.keys import Signer
+from secure_ml.stage_names import (
     DATASET,
     DRIFT_REPORT,
     INFERENCE_LOG,
@@ -24,12 +28,7 @@ from secure_ml.orchestration.keys import (
     TRAINED_MODEL,
     TRAINING_SET,
     VALIDATED_DATASET,
-    asset_key,
-    batches_of,
 )
-from secure_ml.orchestration.resource import InstallationResource
-from secure_ml.signing.envelope import sign_statement, verify_statement
-from secure_ml.signing.keys import Signer
 from tests.installed_home import environment_in, flip, replace_file
 
 UPSTREAM = {

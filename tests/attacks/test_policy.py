@@ -13,9 +13,9 @@ from secure_ml.evidence import EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.operations.integrity_check import check_stage
-from secure_ml.orchestration.keys import RELEASE, SIGNED_MODEL, TRAINED_MODEL, TRAINING_SET, VALIDATED_DATASET
 from secure_ml.releases import current_release
 from secure_ml.signing.envelope import sign_statement, verify_statement
+from secure_ml.stage_names import RELEASE, SIGNED_MODEL, TRAINED_MODEL, TRAINING_SET, VALIDATED_DATASET
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.release import release
 from secure_ml.stages.signed_model import signed_model

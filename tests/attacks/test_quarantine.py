@@ -17,9 +17,10 @@ from secure_ml.evidence import Evidence, EvidenceLog, EvidenceRejectedError, rea
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model as heart_disease
 from secure_ml.operations.quarantine_decisions import discard, release
-from secure_ml.quarantine.entries import DECISION_STAGE, entries
+from secure_ml.quarantine.entries import entries
 from secure_ml.signing.envelope import sign_statement, verify_statement
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import QUARANTINE_DECISION
 from secure_ml.stages.dataset import dataset, dataset_folder
 from secure_ml.stages.release import release as promote
 from secure_ml.stages.signed_model import signed_model
@@ -159,12 +160,12 @@ def test_a_decision_that_a_foreign_key_signed_releases_nothing(
 ) -> None:
     path = released_beside(installation, wide, refused)
     kept = path.with_suffix(".kept")
-    subjects, predicate = verify_statement(kept.read_bytes(), DECISION_STAGE, installation.trust, kept.name)
+    subjects, predicate = verify_statement(kept.read_bytes(), QUARANTINE_DECISION, installation.trust, kept.name)
     kept.unlink()
     foreign = Installation.from_environment(environment_in(tmp_path / "foreign"))
-    path.write_bytes(sign_statement(DECISION_STAGE, subjects, predicate, foreign.signer()))
+    path.write_bytes(sign_statement(QUARANTINE_DECISION, subjects, predicate, foreign.signer()))
     # To whoever trusts that key it is a good decision; here it is not.
-    verify_statement(path.read_bytes(), DECISION_STAGE, foreign.trust, path.name)
+    verify_statement(path.read_bytes(), QUARANTINE_DECISION, foreign.trust, path.name)
     with pytest.raises(RejectedError, match="signed by a key that is not in the trust root"):
         validated_dataset(installation, wide, "first")
 
@@ -178,7 +179,7 @@ def test_a_good_decision_about_something_else_releases_nothing(
     """
     other = EvidenceLog.of(installation, wide.name).append(
         installation.signer(),
-        stage=DECISION_STAGE,
+        stage=QUARANTINE_DECISION,
         cause=digest_of({"of": "something else"}),
         subjects={},
         inputs={**refused.inputs, "action": "release", "by": "ada", "why": refused.document, "refusal:0": "0" * 64},

@@ -19,8 +19,9 @@ from secure_ml.evidence import EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.orchestration.integrity_checks import INTACT
-from secure_ml.orchestration.keys import STAGES, asset_key
+from secure_ml.orchestration.keys import asset_key
 from secure_ml.releases import current_release
+from secure_ml.stage_names import GRAPH_STAGES
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.validated_dataset import validated_dataset
 from tests.browser.browser_helpers import CONTRASTS, as_screen, keep, require_shown, take_away
@@ -43,7 +44,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
                 validated_dataset(installation, model, batch)
         prepare_dagster(installation)
         with dg.DagsterInstance.get() as instance:
-            for stage in STAGES:
+            for stage in GRAPH_STAGES:
                 instance.report_runless_asset_event(
                     dg.AssetCheckEvaluation(
                         asset_key=asset_key(model.name, stage),

@@ -24,10 +24,11 @@ from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.operations.drift_response import drift_response
 from secure_ml.orchestration.integrity_checks import INTACT
-from secure_ml.orchestration.keys import STAGES, asset_key, job_name
+from secure_ml.orchestration.keys import asset_key, job_name
 from secure_ml.quarantine.entries import entries
 from secure_ml.releases import current_release
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import GRAPH_STAGES
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.validated_dataset import validated_dataset
 from tests.installed_home import flip
@@ -173,7 +174,7 @@ def test_a_stage_that_was_never_checked_does_not_count_as_passed(dagster_home: I
 
 
 def test_the_newest_result_of_a_stage_counts(dagster_home: Installation) -> None:
-    report_checks(dict.fromkeys(STAGES, True))
+    report_checks(dict.fromkeys(GRAPH_STAGES, True))
     assert "✓ passed" in page_of(dagster_home).text
     report_checks({"release": False})
     assert "✕ failed" in page_of(dagster_home).text
@@ -184,7 +185,7 @@ def test_the_newest_result_of_a_stage_counts(dagster_home: Installation) -> None
 @pytest.mark.parametrize("checked", [False, True])
 def test_an_overdue_integrity_check_needs_a_person(checked: bool, dagster_home: Installation) -> None:
     if checked:
-        report_checks(dict.fromkeys(STAGES, True))
+        report_checks(dict.fromkeys(GRAPH_STAGES, True))
     tomorrow = datetime.now(UTC) + timedelta(hours=25)
     assert HEALTHY in page_of(dagster_home, tomorrow).text
     page = page_of(dagster_home, tomorrow + timedelta(hours=2))
@@ -194,7 +195,7 @@ def test_an_overdue_integrity_check_needs_a_person(checked: bool, dagster_home: 
 
 
 def test_a_history_that_cannot_be_read_is_not_shown_as_passed(dagster_home: Installation, tmp_path: Path) -> None:
-    report_checks(dict.fromkeys(STAGES, True))
+    report_checks(dict.fromkeys(GRAPH_STAGES, True))
     database = dagster_home.home.dagster / "history" / "runs" / "index.db"
     good = database.read_bytes()
     database.write_bytes(b"not a database" * 999)

@@ -19,9 +19,10 @@ from secure_ml.digests import sha256
 from secure_ml.errors import RejectedError
 from secure_ml.evidence import EvidenceLog
 from secure_ml.installation import Installation
-from secure_ml.quarantine.entries import DECISION_STAGE, entries
+from secure_ml.quarantine.entries import entries
 from secure_ml.signing.keys import Signer
 from secure_ml.spec import GuardedModel, Split
+from secure_ml.stage_names import QUARANTINE_DECISION
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.release import release
 from secure_ml.stages.signed_model import signed_model
@@ -180,7 +181,7 @@ def test_what_a_release_was_trained_on_is_discarded_by_who_says_so_alone(
         "add --in-use",
     ):
         assert said in err
-    assert EvidenceLog.of(installation, guarded.name).history(DECISION_STAGE) == []
+    assert EvidenceLog.of(installation, guarded.name).history(QUARANTINE_DECISION) == []
     assert training_set(installation, guarded) == made
 
     code, _, err = command(*discarding, "--in-use")

@@ -10,8 +10,9 @@ from assets.__main__ import prepare_dagster
 from assets.definitions import defs
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
-from secure_ml.orchestration.keys import STAGES, asset_key, job_name
+from secure_ml.orchestration.keys import asset_key, job_name
 from secure_ml.orchestration.presentation import GATE
+from secure_ml.stage_names import GRAPH_STAGES
 
 FINDING = "chol: 123 of 123 rows below 50"
 
@@ -39,14 +40,16 @@ def materialized(instance: dg.DagsterInstance, stage: str) -> dg.AssetMaterializ
 
 def test_every_asset_says_what_it_is() -> None:
     graph = defs.resolve_asset_graph()
-    for stage in STAGES:
+    for stage in GRAPH_STAGES:
         node = graph.get(asset_key(model.name, stage))
         assert node.description
         assert node.kinds
         assert list(node.owners) == list(model.owners)
         assert node.code_version
         assert node.group_name == model.name
-    partitioned = {stage for stage in STAGES if graph.get(asset_key(model.name, stage)).partitions_def is not None}
+    partitioned = {
+        stage for stage in GRAPH_STAGES if graph.get(asset_key(model.name, stage)).partitions_def is not None
+    }
     assert partitioned == {"dataset", "validated_dataset"}
 
 

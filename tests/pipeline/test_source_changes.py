@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from secure_ml.cli import main
-from secure_ml.datasets.source_manifest import STAGE, sign_manifest
+from secure_ml.datasets.source_manifest import sign_manifest
 from secure_ml.datasets.sources import LocalFolder
 from secure_ml.datasets.sources.names import MANIFEST_FILE
 from secure_ml.digests import sha256
@@ -23,8 +23,8 @@ from secure_ml.quarantine.folder import BYTES_FILE, MAX_KEPT_BYTES
 from secure_ml.signing.envelope import sign_statement
 from secure_ml.signing.keys import Signer
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import SOURCE_MANIFEST, SOURCE_MANIFEST_SEEN
 from secure_ml.stages.dataset import dataset
-from secure_ml.stages.incoming import SEEN_STAGE
 from secure_ml.stages.validated_dataset import validated_dataset
 from tests.installed_home import environment_in
 from tests.pipeline.test_daemon import daemon
@@ -128,7 +128,7 @@ def test_an_older_manifest_with_its_bytes_is_refused(
     (folder / "january.csv").write_bytes(GOOD)
     new = sign(folder, signer, FIRST + timedelta(hours=1))
     good, _ = take_in(installation, guarded, "sales.january")
-    seen = installation.home.evidence / "tiny" / SEEN_STAGE
+    seen = installation.home.evidence / "tiny" / SOURCE_MANIFEST_SEEN
     kept = {path: path.read_bytes() for path in seen.iterdir()}
     assert len(kept) == 2
 
@@ -183,7 +183,7 @@ def test_a_manifest_from_the_future_would_lock_its_source_and_is_refused(
 ) -> None:
     sign(folder, signer, datetime.now(UTC) + timedelta(days=1))
     assert "was issued in the future" in refused(installation, guarded)
-    assert not (installation.home.evidence / "tiny" / SEEN_STAGE).exists()
+    assert not (installation.home.evidence / "tiny" / SOURCE_MANIFEST_SEEN).exists()
     sign(folder, signer)
     take_in(installation, guarded, "sales.january")
 
@@ -192,7 +192,9 @@ def test_a_manifest_from_the_future_would_lock_its_source_and_is_refused(
 def test_a_manifest_that_does_not_say_when_it_was_issued_is_refused(
     made_at: str, folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer
 ) -> None:
-    given = sign_statement(STAGE, {"january.csv": sha256(GOOD)}, {"source": "sales", "made_at": made_at}, signer)
+    given = sign_statement(
+        SOURCE_MANIFEST, {"january.csv": sha256(GOOD)}, {"source": "sales", "made_at": made_at}, signer
+    )
     (folder / MANIFEST_FILE).write_bytes(given)
     assert "does not say when it was issued" in refused(installation, guarded)
 
@@ -202,12 +204,12 @@ def test_forged_evidence_of_a_manifest_is_found_and_believed_by_nobody(
 ) -> None:
     sign(folder, signer)
     take_in(installation, guarded, "sales.january")
-    (seen,) = (installation.home.evidence / "tiny" / SEEN_STAGE).iterdir()
-    assert check_stage(installation, guarded, SEEN_STAGE) == (1, [])
+    (seen,) = (installation.home.evidence / "tiny" / SOURCE_MANIFEST_SEEN).iterdir()
+    assert check_stage(installation, guarded, SOURCE_MANIFEST_SEEN) == (1, [])
     seen.write_bytes(seen.read_bytes().replace(b"signatures", b"signaturez"))
     with pytest.raises(Exception, match=r"evidence tiny/source_manifest_seen/.*: expected a DSSE envelope"):
         dataset(installation, guarded, "sales.january")
-    assert "expected a DSSE envelope" in check_stage(installation, guarded, SEEN_STAGE)[1][0]
+    assert "expected a DSSE envelope" in check_stage(installation, guarded, SOURCE_MANIFEST_SEEN)[1][0]
 
 
 def test_bytes_that_are_refused_for_their_provenance_are_kept_for_people(

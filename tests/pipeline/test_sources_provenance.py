@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from secure_ml.datasets.source_manifest import STAGE, sign_manifest
+from secure_ml.datasets.source_manifest import sign_manifest
 from secure_ml.datasets.sources import LocalFolder
 from secure_ml.datasets.sources.names import MANIFEST_FILE
 from secure_ml.digests import sha256
@@ -24,6 +24,7 @@ from secure_ml.signing.key_ids import keyid_of
 from secure_ml.signing.keys import Signer
 from secure_ml.signing.trust import Trust
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import SOURCE_MANIFEST
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.incoming import batch_names
 from secure_ml.stages.validated_dataset import validated_dataset
@@ -230,7 +231,7 @@ def test_evidence_of_another_kind_is_no_manifest(
 ) -> None:
     other = sign_statement("dataset", {"january.csv": sha256(GOOD)}, {"source": "sales", "made_at": "now"}, signer)
     (folder / MANIFEST_FILE).write_bytes(other)
-    assert f"evidence of another stage than {STAGE}" in refused(installation, guarded)
+    assert f"evidence of another stage, expected {SOURCE_MANIFEST}" in refused(installation, guarded)
 
 
 def test_one_flipped_bit_anywhere_in_the_manifest_refuses(
@@ -273,9 +274,9 @@ def test_the_policy_says_whose_key_may_sign_a_manifest(
     (root / "keys" / "supplier.pem").write_bytes(_pem(foreign))
     sign(folder, foreign)
     take_in(opened(installation), guarded, "sales.january")
-    (root / "policy.json").write_text(json.dumps({"stages": {STAGE: [signer.keyid]}}))
+    (root / "policy.json").write_text(json.dumps({"stages": {SOURCE_MANIFEST: [signer.keyid]}}))
     assert "its key may not sign source_manifest" in refused(opened(installation), guarded)
-    (root / "policy.json").write_text(json.dumps({"stages": {STAGE: [keyid_of(foreign.public_key)]}}))
+    (root / "policy.json").write_text(json.dumps({"stages": {SOURCE_MANIFEST: [keyid_of(foreign.public_key)]}}))
     take_in(opened(installation), guarded, "sales.january")
 
 

@@ -18,8 +18,9 @@ from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model as heart_disease
 from secure_ml.operations.quarantine_decisions import discard, release
 from secure_ml.orchestration.guarded_model import definitions_of
-from secure_ml.orchestration.keys import VALIDATED_DATASET, asset_key, batches_of, job_name
+from secure_ml.orchestration.keys import asset_key, batches_of, job_name
 from secure_ml.orchestration.resource import InstallationResource
+from secure_ml.stage_names import VALIDATED_DATASET
 from secure_ml.stages.dataset import dataset
 from secure_ml.stages.validated_dataset import validated_dataset
 from secure_ml.validation_docs import docs_folder, page_of, render_own_doc, write_docs, write_own_docs

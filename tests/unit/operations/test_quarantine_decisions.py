@@ -18,8 +18,9 @@ from secure_ml.installation import Installation
 from secure_ml.operations.integrity_check import check_stage
 from secure_ml.operations.pending_work import arrivals
 from secure_ml.operations.quarantine_decisions import discard, release
-from secure_ml.quarantine.entries import DECISION_STAGE, entries
+from secure_ml.quarantine.entries import entries
 from secure_ml.spec import GuardedModel
+from secure_ml.stage_names import QUARANTINE_DECISION
 from secure_ml.stages.dataset import dataset, dataset_folder
 from secure_ml.stages.validated_dataset import TABLE_FILE, validated_dataset
 from tests.sample_model import guarded_model, load, put_batch
@@ -75,7 +76,7 @@ def test_a_release_under_the_same_contract_is_refused_with_a_clear_sentence(
     refused = refuse(installation, model)
     with pytest.raises(RejectedError, match="the contract has not changed since it refused the batch"):
         release(installation, model, refused.cause, by="ada", why=WHY)
-    assert EvidenceLog.of(installation, model.name).history(DECISION_STAGE) == []
+    assert EvidenceLog.of(installation, model.name).history(QUARANTINE_DECISION) == []
 
 
 def test_a_release_under_a_contract_that_refuses_it_too_says_what_it_found(
@@ -85,7 +86,7 @@ def test_a_release_under_a_contract_that_refuses_it_too_says_what_it_found(
     wider = guarded_model(models, highest=50)
     with pytest.raises(RejectedError, match="refuses it too: x: 1 of 5 rows above 50"):
         release(installation, wider, refused.cause, by="ada", why=WHY)
-    assert EvidenceLog.of(installation, wider.name).history(DECISION_STAGE) == []
+    assert EvidenceLog.of(installation, wider.name).history(QUARANTINE_DECISION) == []
 
 
 @pytest.mark.parametrize("keeps", ["batch", "rows"])
@@ -104,7 +105,7 @@ def test_an_edit_of_the_trainer_alone_releases_nothing(keeps: str, installation:
     assert retrained.contract_digest != model.contract_digest, "the digest alone would let it go"
     with pytest.raises(RejectedError, match=said):
         release(installation, retrained, refused.cause, by="ada", why=WHY)
-    assert EvidenceLog.of(installation, model.name).history(DECISION_STAGE) == []
+    assert EvidenceLog.of(installation, model.name).history(QUARANTINE_DECISION) == []
     (entry,) = entries(EvidenceLog.of(installation, model.name))
     assert entry.state == "open"
 
@@ -149,7 +150,7 @@ def test_the_same_decision_is_made_once(installation: Installation, models: Path
     assert again == first
     with pytest.raises(RejectedError, match=r"was released already, by ada on .*: the sensor was replaced"):
         discard(installation, wide, refused.cause, by="bob", why="no")
-    assert len(EvidenceLog.of(installation, wide.name).history(DECISION_STAGE)) == 1
+    assert len(EvidenceLog.of(installation, wide.name).history(QUARANTINE_DECISION)) == 1
 
 
 def test_what_is_no_table_is_never_released_and_can_be_discarded(installation: Installation, models: Path) -> None:
