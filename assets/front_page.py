@@ -20,7 +20,7 @@ from secure_ml.evidence import Evidence, EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.lineage.mlflow_registry import find_logged
 from secure_ml.orchestration.integrity_checks import INTACT
-from secure_ml.quarantine.entries import Entry, entries
+from secure_ml.quarantine.entries import QuarantineEntry, entries
 from secure_ml.releases import current_release
 from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import DRIFT_REPORT, DRIFT_RESPONSE, GRAPH_STAGES, INFERENCE_LOG, RELEASE, VALIDATED_DATASET
@@ -213,7 +213,7 @@ def _quarantine_tile(sources: Sources) -> Tile:
     return Tile("Quarantine", "blocked", f"{len(waiting)} waiting", details, links, (need,))
 
 
-def _entry_link(entry: Entry) -> Link:
+def _entry_link(entry: QuarantineEntry) -> Link:
     if entry.kept == "window":
         return Link("window of live traffic", f"/reports.html#{quote(entry.refusal.model)}")
     return Link(entry.refusal.inputs.get("batch", ""), f"/validation/{quote(page_of(entry.refusal))}")

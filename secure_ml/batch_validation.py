@@ -15,7 +15,7 @@ from secure_ml.contracts.findings import Finding, Report
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Sifted", "sift"]
+__all__ = ["RowSplit", "split_rows"]
 
 _MAX_PASSES: Final = 20
 _RULES_OF_THE_BATCH: Final = ("null_fraction_at_most", "unique_values_eq")
@@ -28,7 +28,7 @@ _CODES_OF_THE_BATCH: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Sifted:
+class RowSplit:
     """What became of a batch.
 
     Attributes:
@@ -42,7 +42,7 @@ class Sifted:
     aside: pl.DataFrame
 
 
-def sift(table: pl.DataFrame, judge: Callable[[pl.DataFrame], Report], held: Collection[int] = ()) -> Sifted:
+def split_rows(table: pl.DataFrame, judge: Callable[[pl.DataFrame], Report], held: Collection[int] = ()) -> RowSplit:
     """Take the failing rows out of a batch; rows that are `held` already are left out unseen.
 
     Args:
@@ -61,9 +61,9 @@ def sift(table: pl.DataFrame, judge: Callable[[pl.DataFrame], Report], held: Col
         report = judge(rest)
     for _ in range(_MAX_PASSES):
         if report.accepted and report.frame is not None and rest.height:
-            return Sifted(whole, report, pl.concat(aside).sort("row"))
+            return RowSplit(whole, report, pl.concat(aside).sort("row"))
         if report.failing_rows.is_empty() or any(map(_of_the_batch, report.findings)):
-            return Sifted(whole, None, whole.failing_rows)
+            return RowSplit(whole, None, whole.failing_rows)
         wrong = report.failing_rows["row"] - 1
         aside.append(report.failing_rows.with_columns(numbers.gather(wrong).alias("row")))
         kept = ~pl.int_range(rest.height, eager=True).is_in(wrong.to_list())
@@ -71,7 +71,7 @@ def sift(table: pl.DataFrame, judge: Callable[[pl.DataFrame], Report], held: Col
         report = judge(rest)
     said = f"more rows fail than {_MAX_PASSES} passes set aside: the whole batch is refused"
     many = Finding(None, "rows_set_aside", whole.rows, whole.rows, "block", said, "row_count", "compiled")
-    return Sifted(replace(whole, findings=(many, *whole.findings)), None, whole.failing_rows)
+    return RowSplit(replace(whole, findings=(many, *whole.findings)), None, whole.failing_rows)
 
 
 def _of_the_batch(finding: Finding) -> bool:

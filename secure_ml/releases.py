@@ -30,7 +30,7 @@ __all__ = [
     "publish_release",
     "read_released",
     "releases",
-    "require_anew",
+    "require_fresh_start",
 ]
 
 SIGNATURE = "model.sig"
@@ -67,7 +67,7 @@ def releases(home: Home, trust: Trust, model: str) -> list[Release]:
     """Return all releases of a model, lowest number first, each document verified.
 
     The trust root remembers the newest, where it can be written. A home without any may start anew, see
-    `require_anew`.
+    `require_fresh_start`.
 
     Raises:
         RejectedError: A number is missing, or a lower one is the newest than was seen before.
@@ -87,7 +87,7 @@ def releases(home: Home, trust: Trust, model: str) -> list[Release]:
     return found
 
 
-def require_anew(trust: Trust, model: str, steps: Iterable[Evidence]) -> None:
+def require_fresh_start(trust: Trust, model: str, steps: Iterable[Evidence]) -> None:
     """Refuse a first release, with no champion to compare with, in a home whose releases were taken away.
 
     An emptied home starts anew from the data on, so that all evidence is younger than the last release that was seen.

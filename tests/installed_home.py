@@ -25,14 +25,14 @@ from secure_ml.evidence import EvidenceLog, read_subjects
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model as heart_disease
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.dataset import dataset, dataset_folder
-from secure_ml.stages.drift_report import drift_report
-from secure_ml.stages.inference_log import inference_log
-from secure_ml.stages.release import release
-from secure_ml.stages.signed_model import signed_model
-from secure_ml.stages.trained_model import trained_model
-from secure_ml.stages.training_set import LIVE_FILE, training_set
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.dataset import dataset_folder, ingest_batch
+from secure_ml.stages.drift_report import report_drift
+from secure_ml.stages.inference_log import seal_log
+from secure_ml.stages.release import decide_release
+from secure_ml.stages.signed_model import sign
+from secure_ml.stages.trained_model import train
+from secure_ml.stages.training_set import LIVE_FILE, build_training_set
+from secure_ml.stages.validated_dataset import validate_batch
 
 PATIENT = {
     "age": 63, "sex": 1, "cp": 1, "trestbps": 145, "chol": 233,
@@ -49,12 +49,12 @@ def environment_in(folder: Path) -> dict[str, str]:
 
 
 def run_to_release(installation: Installation, model: GuardedModel, batch: str) -> None:
-    dataset(installation, model, batch)
-    validated_dataset(installation, model, batch)
-    training_set(installation, model)
-    trained_model(installation, model)
-    signed_model(installation, model)
-    release(installation, model)
+    ingest_batch(installation, model, batch)
+    validate_batch(installation, model, batch)
+    build_training_set(installation, model)
+    train(installation, model)
+    sign(installation, model)
+    decide_release(installation, model)
 
 
 def build_home(folder: Path) -> dict[str, str]:
@@ -66,8 +66,8 @@ def build_home(folder: Path) -> dict[str, str]:
         for row in live_rows(installation):
             status, _ = service.post("/predict", row)
             assert status == 200
-    inference_log(installation, heart_disease)
-    drift_report(installation, heart_disease)
+    seal_log(installation, heart_disease)
+    report_drift(installation, heart_disease)
     return environment
 
 

@@ -16,10 +16,10 @@ import pytest
 
 from secure_ml.errors import RejectedError
 from secure_ml.installation import Installation
-from secure_ml.operations.pending_work import source_arrivals, source_changes
+from secure_ml.operations.pending_work import changed_source_batches, pending_source_batches
 from secure_ml.spec import Batches, GuardedModel, Quality, Split
-from secure_ml.stages.dataset import dataset
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.dataset import ingest_batch
+from secure_ml.stages.validated_dataset import validate_batch
 from tests.readme_model import rows
 
 COLUMNS = ("x", "y", "target")
@@ -113,21 +113,21 @@ AWS = {
 def follow_changes(installation: Installation, model: GuardedModel, batch: str, put: Callable[[bytes], object]) -> None:
     """Change what a source has under one name, three times; what looks for new names only sees nothing of it."""
     put(GOOD)
-    first = dataset(installation, model, batch)
-    validated_dataset(installation, model, batch)
+    first = ingest_batch(installation, model, batch)
+    validate_batch(installation, model, batch)
     for content in (rows(70, seed=8).encode(), BROKEN, GOOD):
-        assert source_changes(installation, model) == []
+        assert changed_source_batches(installation, model) == []
         put(content)
-        assert source_arrivals(installation, model) == []
-        assert [arrival.batch for arrival in source_changes(installation, model)] == [batch]
-        given = dataset(installation, model, batch)
+        assert pending_source_batches(installation, model) == []
+        assert [arrival.batch for arrival in changed_source_batches(installation, model)] == [batch]
+        given = ingest_batch(installation, model, batch)
         if content == GOOD:
             assert given.inputs["version"] == first.inputs["version"]
             assert given.document != first.document, "it came again, and that is on record"
         if content == BROKEN:
             with pytest.raises(RejectedError, match="x: 60 of 60 rows above 10"):
-                validated_dataset(installation, model, batch)
+                validate_batch(installation, model, batch)
             assert list(installation.home.quarantine.glob("tiny/*/failing_rows.csv"))
         else:
-            assert validated_dataset(installation, model, batch).inputs["version"] == given.inputs["version"]
-    assert source_changes(installation, model) == []
+            assert validate_batch(installation, model, batch).inputs["version"] == given.inputs["version"]
+    assert changed_source_batches(installation, model) == []

@@ -10,7 +10,7 @@ from secure_ml.commands.output import ACCEPTED, AddCommand, say
 
 if TYPE_CHECKING:
     from secure_ml.home import Home
-    from secure_ml.quarantine.entries import Entry
+    from secure_ml.quarantine.entries import QuarantineEntry
 
 __all__ = ["add"]
 
@@ -152,7 +152,7 @@ def _decide(args: argparse.Namespace) -> int:
 
     from secure_ml.errors import PreconditionError
     from secure_ml.installation import Installation
-    from secure_ml.operations.quarantine_decisions import discard, release
+    from secure_ml.operations.quarantine_decisions import discard_entry, release_entry
     from secure_ml.spec import find_model
     from secure_ml.validation_docs import write_own_docs
 
@@ -163,9 +163,9 @@ def _decide(args: argparse.Namespace) -> int:
     except (KeyError, OSError, ImportError):
         raise PreconditionError("--by: the operating system gives no user name; name the person who decides") from None
     if args.action == "release":
-        decision = release(installation, model, args.id, by=person, why=args.why)
+        decision = release_entry(installation, model, args.id, by=person, why=args.why)
     else:
-        decision = discard(installation, model, args.id, by=person, why=args.why, in_use=args.in_use)
+        decision = discard_entry(installation, model, args.id, by=person, why=args.why, in_use=args.in_use)
     write_own_docs(installation)
     inputs = decision.inputs
     document = {"ok": True, "document": str(decision.path), "made_at": decision.made_at, **inputs}
@@ -177,7 +177,7 @@ def _decide(args: argparse.Namespace) -> int:
     return ACCEPTED
 
 
-def _document(home: Home, entry: Entry) -> dict[str, Any]:
+def _document(home: Home, entry: QuarantineEntry) -> dict[str, Any]:
     """Return the signed facts of an entry, and the paths of its files."""
     from secure_ml.quarantine.folder import BYTES_FILE, ROWS_FILE
 

@@ -8,11 +8,11 @@ from secure_ml.installation import Installation
 from secure_ml.quarantine.folder import render_quarantine
 from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import DRIFT_REPORT, DRIFT_RESPONSE
-from secure_ml.stages.signed_model import signed_model
-from secure_ml.stages.trained_model import trained_model
-from secure_ml.stages.training_set import training_set
+from secure_ml.stages.signed_model import sign
+from secure_ml.stages.trained_model import train
+from secure_ml.stages.training_set import build_training_set
 
-__all__ = ["drift_response", "unanswered_alarm"]
+__all__ = ["respond_to_drift", "unanswered_alarm"]
 
 
 def unanswered_alarm(installation: Installation, model: GuardedModel) -> Digest | None:
@@ -30,7 +30,7 @@ def unanswered_alarm(installation: Installation, model: GuardedModel) -> Digest 
     return cause if log.find(DRIFT_RESPONSE, cause) is None else None
 
 
-def drift_response(installation: Installation, model: GuardedModel) -> Evidence:
+def respond_to_drift(installation: Installation, model: GuardedModel) -> Evidence:
     """Answer the newest drift alarm; the same alarm is answered once.
 
     A retrained model is only a candidate: the promotion rule decides in `release`, never the alarm.
@@ -57,9 +57,9 @@ def drift_response(installation: Installation, model: GuardedModel) -> Evidence:
         }
         home.write_folder(home.quarantine / model.name / cause, render_quarantine(list(report.reasons), document))
     else:
-        training_set(installation, model)
-        trained_model(installation, model)
-        inputs["candidate"] = signed_model(installation, model).inputs["model"]
+        build_training_set(installation, model)
+        train(installation, model)
+        inputs["candidate"] = sign(installation, model).inputs["model"]
     return log.append(
         installation.signer(),
         stage=DRIFT_RESPONSE,

@@ -10,7 +10,7 @@ from secure_ml.digests import sha256
 from secure_ml.errors import RejectedError, SecureMLError
 from secure_ml.evidence import Evidence, EvidenceLog, read_subjects
 from secure_ml.installation import Installation
-from secure_ml.quarantine.entries import ROWS_ASIDE, Entry, entries, hold, rows_aside
+from secure_ml.quarantine.entries import ROWS_ASIDE, QuarantineEntry, entries, hold, rows_aside
 from secure_ml.releases import SIGNATURE, current_release, read_released, releases
 from secure_ml.safe_files import read_file
 from secure_ml.signing.model_signature import verify_model
@@ -50,7 +50,10 @@ def check_stage(installation: Installation, model: GuardedModel, stage: str) -> 
 
 
 def _check_bytes(
-    installation: Installation, model: GuardedModel, evidence: Evidence, quarantined: Callable[[], list[Entry]]
+    installation: Installation,
+    model: GuardedModel,
+    evidence: Evidence,
+    quarantined: Callable[[], list[QuarantineEntry]],
 ) -> None:
     home = installation.home
     if not evidence.subjects:
@@ -76,7 +79,7 @@ def _check_bytes(
 
 
 def _check_contract(
-    installation: Installation, model: GuardedModel, evidence: Evidence, quarantined: list[Entry]
+    installation: Installation, model: GuardedModel, evidence: Evidence, quarantined: list[QuarantineEntry]
 ) -> None:
     """Hold an accepted batch against the contract once more, from the bytes that arrived."""
     version, batch = evidence.inputs["version"], evidence.inputs["batch"]

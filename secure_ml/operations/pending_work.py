@@ -15,11 +15,17 @@ from secure_ml.stages.incoming import fetch_batch, inbox_batches, source_batches
 from secure_ml.stages.training_set import training_set_cause
 from secure_ml.stages.validated_dataset import validation_cause
 
-__all__ = ["Arrival", "arrivals", "source_arrivals", "source_changes", "undecided_training_set"]
+__all__ = [
+    "PendingBatch",
+    "changed_source_batches",
+    "pending_inbox_batches",
+    "pending_source_batches",
+    "undecided_training_set",
+]
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class PendingBatch:
     """A batch whose content is new.
 
     Attributes:
@@ -31,7 +37,7 @@ class Arrival:
     cause: Digest
 
 
-def arrivals(installation: Installation, model: GuardedModel) -> list[Arrival]:
+def pending_inbox_batches(installation: Installation, model: GuardedModel) -> list[PendingBatch]:
     """Return the batches of the inbox on which nothing was decided yet.
 
     A batch that cannot be read is an arrival too: its run quarantines it, with the reason.
@@ -42,10 +48,10 @@ def arrivals(installation: Installation, model: GuardedModel) -> list[Arrival]:
     return _undecided(installation, model, inbox_batches(model, installation.home))
 
 
-def source_arrivals(installation: Installation, model: GuardedModel) -> list[Arrival]:
+def pending_source_batches(installation: Installation, model: GuardedModel) -> list[PendingBatch]:
     """Return the batches of the model's sources that were never accepted, and on which nothing was decided yet.
 
-    Sources are listed, and only such batches are fetched, so this can be asked often; see `source_changes`.
+    Sources are listed, and only such batches are fetched, so this can be asked often; see `changed_source_batches`.
 
     Raises:
         UnavailableError: A source does not answer.
@@ -55,7 +61,7 @@ def source_arrivals(installation: Installation, model: GuardedModel) -> list[Arr
     return _undecided(installation, model, [batch for batch in source_batches(model) if batch not in accepted])
 
 
-def source_changes(installation: Installation, model: GuardedModel) -> list[Arrival]:
+def changed_source_batches(installation: Installation, model: GuardedModel) -> list[PendingBatch]:
     """Return the batches of the model's sources that were accepted, and under whose name other bytes lie now.
 
     Each accepted batch is fetched: what a source says of its own objects, such as a time or a tag, is not believed.
@@ -72,10 +78,10 @@ def _accepted(log: EvidenceLog) -> set[str]:
     return {evidence.inputs["batch"] for evidence in log.history(DATASET) if evidence.decision == "accepted"}
 
 
-def _undecided(installation: Installation, model: GuardedModel, batches: list[str]) -> list[Arrival]:
+def _undecided(installation: Installation, model: GuardedModel, batches: list[str]) -> list[PendingBatch]:
     log = EvidenceLog.of(installation, model.name)
     quarantined = entries(log)
-    found: list[Arrival] = []
+    found: list[PendingBatch] = []
     for batch in batches:
         arrived = fetch_batch(model, log, batch)
         taking = dataset_cause(model, arrived)
@@ -85,7 +91,7 @@ def _undecided(installation: Installation, model: GuardedModel, batches: list[st
         released = hold(installation, model, arrived.version, quarantined).released
         cause = validation_cause(model, batch, arrived.version, installation.policy, released, arrived.follows)
         if taken is None or log.find(VALIDATED_DATASET, cause) is None:
-            found.append(Arrival(batch, digest_of({"dataset": taking, "validated_dataset": cause})))
+            found.append(PendingBatch(batch, digest_of({"dataset": taking, "validated_dataset": cause})))
     return found
 
 

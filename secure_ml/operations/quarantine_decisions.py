@@ -26,16 +26,16 @@ from secure_ml.digests import digest_of
 from secure_ml.errors import PreconditionError, RejectedError
 from secure_ml.evidence import Evidence, EvidenceLog
 from secure_ml.installation import Installation
-from secure_ml.quarantine.entries import REFUSAL, Entry, entries, of_version, rows_aside, speaks_against
+from secure_ml.quarantine.entries import REFUSAL, QuarantineEntry, entries, of_version, rows_aside, speaks_against
 from secure_ml.releases import releases
 from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import QUARANTINE_DECISION, TRAINING_SET, VALIDATED_DATASET
-from secure_ml.stages.validated_dataset import examine, validated_dataset
+from secure_ml.stages.validated_dataset import examine, validate_batch
 
-__all__ = ["discard", "find_entry", "release"]
+__all__ = ["discard_entry", "find_entry", "release_entry"]
 
 
-def release(installation: Installation, model: GuardedModel, identity: str, *, by: str, why: str) -> Evidence:
+def release_entry(installation: Installation, model: GuardedModel, identity: str, *, by: str, why: str) -> Evidence:
     """Release one entry and validate its batch under the present contract.
 
     Args:
@@ -53,11 +53,11 @@ def release(installation: Installation, model: GuardedModel, identity: str, *, b
         PreconditionError: No such entry, or `by` or `why` are not one line of text.
     """
     decision = _decide(installation, model, "release", identity, by, why)
-    validated_dataset(installation, model, decision.inputs["batch"])
+    validate_batch(installation, model, decision.inputs["batch"])
     return decision
 
 
-def discard(
+def discard_entry(
     installation: Installation, model: GuardedModel, identity: str, *, by: str, why: str, in_use: bool = False
 ) -> Evidence:
     """Discard one entry: the same bytes, or the rows that were kept aside, never go on.
@@ -132,7 +132,11 @@ def _decide(
 
 
 def _require_releasable(
-    installation: Installation, model: GuardedModel, entry: Entry, found: list[Entry], covered: list[Entry]
+    installation: Installation,
+    model: GuardedModel,
+    entry: QuarantineEntry,
+    found: list[QuarantineEntry],
+    covered: list[QuarantineEntry],
 ) -> dict[str, str]:
     """Return the inputs that name the change of contract."""
     refusal = entry.refusal
@@ -177,7 +181,7 @@ def _require_releasable(
     return {"refused_under": before, "released_under": now}
 
 
-def _require_unused(log: EvidenceLog, model: GuardedModel, entry: Entry) -> None:
+def _require_unused(log: EvidenceLog, model: GuardedModel, entry: QuarantineEntry) -> None:
     """Refuse to discard what is accepted or in use, and name where."""
     validated = log.history(VALIDATED_DATASET)
     accepted = [item for item in validated if item.decision == "accepted" and speaks_against(entry, item)]
@@ -209,12 +213,12 @@ def _require_unused(log: EvidenceLog, model: GuardedModel, entry: Entry) -> None
     )
 
 
-def _open_as(item: Entry, entry: Entry) -> bool:
+def _open_as(item: QuarantineEntry, entry: QuarantineEntry) -> bool:
     alike = item.refusal.inputs.get("policy") == entry.refusal.inputs.get("policy")
     return item.state == "open" and item.kept == "batch" and alike
 
 
-def find_entry(found: list[Entry], model: str, identity: str) -> Entry:
+def find_entry(found: list[QuarantineEntry], model: str, identity: str) -> QuarantineEntry:
     """Return one entry, by the first characters of its id.
 
     Raises:

@@ -11,7 +11,7 @@ from secure_ml.orchestration.presentation import Shown, docs_link, gate_of, make
 from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import DATASET
-from secure_ml.stages.dataset import dataset
+from secure_ml.stages.dataset import ingest_batch
 
 __all__ = ["build"]
 
@@ -36,7 +36,7 @@ def build(model: GuardedModel) -> dg.AssetsDefinition:
 
         def decide() -> Evidence:
             try:
-                return dataset(place, model, context.partition_key)
+                return ingest_batch(place, model, context.partition_key)
             except RejectedError:  # no further stage of this intake makes the pages
                 make_docs(place, context.partition_key)
                 raise

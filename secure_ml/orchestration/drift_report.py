@@ -11,7 +11,7 @@ from secure_ml.orchestration.presentation import Shown, gate_of, plot_of, report
 from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import DRIFT_REPORT, INFERENCE_LOG
-from secure_ml.stages.drift_report import drift_report
+from secure_ml.stages.drift_report import report_drift
 
 __all__ = ["build"]
 
@@ -33,7 +33,7 @@ def build(model: GuardedModel) -> dg.AssetsDefinition:
     def _asset(installation: InstallationResource) -> Iterator[Shown]:
         place = installation.open()
         yield from show(
-            lambda: drift_report(place, model),
+            lambda: report_drift(place, model),
             lambda evidence: {**plot_of(place.home, evidence), **report_link(evidence)},
             rejected_is=dg.AssetCheckSeverity.ERROR,
         )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from secure_ml.operations.drift_response import drift_response
+from secure_ml.operations.drift_response import respond_to_drift
 from secure_ml.orchestration import (
     dataset,
     drift_report,
@@ -93,7 +93,7 @@ def definitions_of(model: GuardedModel, chain: Sequence[dg.AssetsDefinition] | N
 def _response_job(model: GuardedModel) -> dg.JobDefinition:
     @dg.op(name=job_name(model.name, "answer_drift"), description="Answer the newest drift alarm, once.")
     def answer(context: dg.OpExecutionContext, installation: InstallationResource) -> None:
-        evidence = drift_response(installation.open(), model)
+        evidence = respond_to_drift(installation.open(), model)
         context.log.info(f"{evidence.inputs['response']}: {evidence.path}")
 
     @dg.job(name=job_name(model.name, "drift_response"), description="Quarantine the window, or retrain a candidate.")

@@ -12,7 +12,7 @@ from secure_ml.orchestration.presentation import Shown, gate_of, show
 from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import INFERENCE_LOG, RELEASE
-from secure_ml.stages.inference_log import NothingLoggedError, inference_log
+from secure_ml.stages.inference_log import NothingLoggedError, seal_log
 
 __all__ = ["build"]
 
@@ -34,7 +34,7 @@ def build(model: GuardedModel) -> dg.AssetsDefinition:
     def _asset(installation: InstallationResource) -> Iterator[Shown]:
         place = installation.open()
         yield from show(
-            lambda: inference_log(place, model),
+            lambda: seal_log(place, model),
             lambda _: {"lake": dg.MetadataValue.path(str(rebuild(place.home)))},
             nothing_to_do=NothingLoggedError,
         )

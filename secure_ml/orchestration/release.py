@@ -14,7 +14,7 @@ from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.releases import current_release
 from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import RELEASE, SIGNED_MODEL
-from secure_ml.stages.release import release
+from secure_ml.stages.release import decide_release
 
 __all__ = ["build"]
 
@@ -46,6 +46,6 @@ def build(model: GuardedModel) -> dg.AssetsDefinition:
                 "promotion_rule": f"holdout ROC AUC at most {model.quality.promotion_margin} below the champion's",
             }
 
-        yield from show(lambda: release(place, model)[0], current)
+        yield from show(lambda: decide_release(place, model)[0], current)
 
     return _asset

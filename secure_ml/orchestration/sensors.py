@@ -11,7 +11,13 @@ import dagster as dg
 from secure_ml.errors import RejectedError, SecureMLError, UnavailableError
 from secure_ml.installation import Installation
 from secure_ml.operations.drift_response import unanswered_alarm
-from secure_ml.operations.pending_work import Arrival, arrivals, source_arrivals, source_changes, undecided_training_set
+from secure_ml.operations.pending_work import (
+    PendingBatch,
+    changed_source_batches,
+    pending_inbox_batches,
+    pending_source_batches,
+    undecided_training_set,
+)
 from secure_ml.orchestration.keys import batches_of, job_name
 from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.spec import GuardedModel
@@ -25,20 +31,20 @@ _CHANGE_INTERVAL_S = 3600
 
 def model_sensors(model: GuardedModel) -> list[dg.SensorDefinition]:
     """Return the sensors of one model; they run unless someone stops them."""
-    inbox = _arrival(model, "arrival", arrivals, _INTERVAL_S, "A new file in the inbox")
+    inbox = _arrival(model, "arrival", pending_inbox_batches, _INTERVAL_S, "A new file in the inbox")
     sensors = [inbox, _acceptance(model), _drift(model)]
     if model.batches.sources:
         said = "A batch in a source that was never accepted"
-        sensors.append(_arrival(model, "source_arrival", source_arrivals, _SOURCE_INTERVAL_S, said))
+        sensors.append(_arrival(model, "source_arrival", pending_source_batches, _SOURCE_INTERVAL_S, said))
         said = "Other bytes in a source under the name of an accepted batch"
-        sensors.append(_arrival(model, "source_change", source_changes, _CHANGE_INTERVAL_S, said))
+        sensors.append(_arrival(model, "source_change", changed_source_batches, _CHANGE_INTERVAL_S, said))
     return sensors
 
 
 def _arrival(
     model: GuardedModel,
     name: str,
-    find: Callable[[Installation, GuardedModel], list[Arrival]],
+    find: Callable[[Installation, GuardedModel], list[PendingBatch]],
     interval_s: int,
     said: str,
 ) -> dg.SensorDefinition:

@@ -11,7 +11,7 @@ from secure_ml.orchestration.presentation import Shown, gate_of, run_link, show
 from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import SIGNED_MODEL, TRAINED_MODEL
-from secure_ml.stages.signed_model import signed_model
+from secure_ml.stages.signed_model import sign
 
 __all__ = ["build"]
 
@@ -32,6 +32,6 @@ def build(model: GuardedModel) -> dg.AssetsDefinition:
     )
     def _asset(installation: InstallationResource) -> Iterator[Shown]:
         place = installation.open()
-        yield from show(lambda: signed_model(place, model), run_link)
+        yield from show(lambda: sign(place, model), run_link)
 
     return _asset

@@ -11,7 +11,7 @@ from secure_ml.orchestration.presentation import Shown, gate_of, plot_of, show
 from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import TRAINED_MODEL, TRAINING_SET
-from secure_ml.stages.trained_model import trained_model
+from secure_ml.stages.trained_model import train
 
 __all__ = ["build"]
 
@@ -32,6 +32,6 @@ def build(model: GuardedModel) -> dg.AssetsDefinition:
     )
     def _asset(installation: InstallationResource) -> Iterator[Shown]:
         place = installation.open()
-        yield from show(lambda: trained_model(place, model), lambda evidence: plot_of(place.home, evidence))
+        yield from show(lambda: train(place, model), lambda evidence: plot_of(place.home, evidence))
 
     return _asset

@@ -12,7 +12,7 @@ from secure_ml.orchestration.presentation import Shown, docs_link, gate_of, make
 from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import TRAINING_SET, VALIDATED_DATASET
-from secure_ml.stages.training_set import training_set
+from secure_ml.stages.training_set import build_training_set
 
 __all__ = ["build"]
 
@@ -36,7 +36,7 @@ def build(model: GuardedModel) -> dg.AssetsDefinition:
 
         def decide() -> Evidence:
             try:
-                return training_set(place, model)
+                return build_training_set(place, model)
             finally:
                 make_docs(place, "training set")
 

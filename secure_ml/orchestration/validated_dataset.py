@@ -10,7 +10,7 @@ from secure_ml.orchestration.presentation import Shown, docs_link, gate_of, make
 from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import DATASET, VALIDATED_DATASET
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.validated_dataset import validate_batch
 
 __all__ = ["build"]
 
@@ -36,7 +36,7 @@ def build(model: GuardedModel) -> dg.AssetsDefinition:
 
         def decide() -> Evidence:
             try:
-                return validated_dataset(place, model, context.partition_key)
+                return validate_batch(place, model, context.partition_key)
             finally:
                 make_docs(place, context.partition_key)
 

@@ -28,8 +28,8 @@ __all__ = [
     "REFUSAL",
     "REFUSING_STAGES",
     "ROWS_ASIDE",
-    "Entry",
-    "Hold",
+    "QuarantineEntry",
+    "QuarantineHold",
     "entries",
     "hold",
     "of_version",
@@ -52,7 +52,7 @@ _MAX_ROWS_BYTES = 2 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class QuarantineEntry:
     """What is, or was, in quarantine: signed evidence of the refusal, and the signed decision where there is one.
 
     Attributes:
@@ -87,7 +87,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class QuarantineHold:
     """What quarantine says about one version of a batch.
 
     Attributes:
@@ -103,7 +103,7 @@ class Hold:
     by: str
 
 
-def entries(log: EvidenceLog) -> list[Entry]:
+def entries(log: EvidenceLog) -> list[QuarantineEntry]:
     """Return all that was ever refused, oldest first, from verified evidence.
 
     Raises:
@@ -113,7 +113,7 @@ def entries(log: EvidenceLog) -> list[Entry]:
     return pair(refusals, log.history(QUARANTINE_DECISION))
 
 
-def pair(evidence: Iterable[Evidence], decisions: Iterable[Evidence]) -> list[Entry]:
+def pair(evidence: Iterable[Evidence], decisions: Iterable[Evidence]) -> list[QuarantineEntry]:
     """Return the entries that verified evidence and decisions make, oldest first."""
     evidence = list(evidence)
     decided = {
@@ -133,10 +133,12 @@ def pair(evidence: Iterable[Evidence], decisions: Iterable[Evidence]) -> list[En
         at = taken.get((refusal.inputs.get("batch"), refusal.inputs.get("version")), "")
         return at if refusal.stage in _ARRIVING_STAGES and at > refusal.made_at else ""
 
-    return [Entry(refusal, decided.get(refusal.document), since(refusal)) for refusal in refusals]
+    return [QuarantineEntry(refusal, decided.get(refusal.document), since(refusal)) for refusal in refusals]
 
 
-def hold(installation: Installation, model: GuardedModel, version: str, found: Sequence[Entry]) -> Hold:
+def hold(
+    installation: Installation, model: GuardedModel, version: str, found: Sequence[QuarantineEntry]
+) -> QuarantineHold:
     """Say what quarantine holds of a version, under the policy of this installation.
 
     Args:
@@ -174,15 +176,15 @@ def hold(installation: Installation, model: GuardedModel, version: str, found: S
     if rows and model.quarantine == "batch" and not against:
         against = f"{len(rows)} of its rows are in quarantine ({aside[:12]}), and whole batches are quarantined now"
         by = aside
-    return Hold(released, frozenset(rows), against, by)
+    return QuarantineHold(released, frozenset(rows), against, by)
 
 
-def of_version(found: Sequence[Entry], version: str) -> list[Entry]:
+def of_version(found: Sequence[QuarantineEntry], version: str) -> list[QuarantineEntry]:
     """Return the entries of one version of a batch, whatever the batch was called."""
     return [entry for entry in found if entry.refusal.inputs.get("version") == version]
 
 
-def overruled_by(found: Sequence[Entry], accepted: Evidence) -> str:
+def overruled_by(found: Sequence[QuarantineEntry], accepted: Evidence) -> str:
     """Return the id of the entry whose discard speaks against an older acceptance of the same bytes, empty where none.
 
     Another contract may have accepted them before. A discarded batch goes on from no acceptance, discarded rows from
@@ -194,7 +196,7 @@ def overruled_by(found: Sequence[Entry], accepted: Evidence) -> str:
     return ""
 
 
-def speaks_against(entry: Entry, accepted: Evidence) -> bool:
+def speaks_against(entry: QuarantineEntry, accepted: Evidence) -> bool:
     """Say whether a discard of the entry takes this older acceptance of the same bytes back."""
     refusal, decision = entry.refusal, entry.decision
     if refusal.inputs.get("version") != accepted.inputs["version"]:

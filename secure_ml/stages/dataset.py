@@ -20,19 +20,19 @@ from secure_ml.installation import Installation
 from secure_ml.quarantine.folder import BYTES_FILE, MAX_KEPT_BYTES, render_quarantine
 from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import DATASET, SOURCE_MANIFEST_SEEN, SOURCE_WITHDRAWAL
-from secure_ml.stages.incoming import Arrived, cause_of, fetch_batch, needs_manifest, newest_seen
+from secure_ml.stages.incoming import IncomingBatch, cause_of, fetch_batch, needs_manifest, newest_seen
 from secure_ml.tables.batch_files import count_rows, open_batch
 from secure_ml.tables.data_files import kind_of
 
 __all__ = [
     "BATCH_FILES",
-    "dataset",
+    "accepted_intake",
     "dataset_cause",
     "dataset_folder",
     "find_batch",
+    "ingest_batch",
     "is_manifest",
     "read_batch",
-    "taken_in",
 ]
 
 BATCH_FILES = {"Parquet": "batch.parquet", "Arrow": "batch.arrow", "JSON lines": "batch.jsonl", "CSV": "batch.csv"}
@@ -41,7 +41,7 @@ _MANIFEST = "manifest"
 _MAX_KEPT_IN_ALL = 1 << 30
 
 
-def dataset_cause(model: GuardedModel, arrived: Arrived) -> Digest:
+def dataset_cause(model: GuardedModel, arrived: IncomingBatch) -> Digest:
     """Return the cause of taking in one version of a batch."""
     return cause_of(model, arrived, arrived.unproven)
 
@@ -72,7 +72,7 @@ def find_batch(folder: Path) -> Path:
     return found[0] if found else folder / BATCH_FILES["CSV"]
 
 
-def dataset(installation: Installation, model: GuardedModel, batch: str) -> Evidence:
+def ingest_batch(installation: Installation, model: GuardedModel, batch: str) -> Evidence:
     """Take one batch in: read once, kept under its digest if it comes from where it must and is a table at all.
 
     Raises:
@@ -132,7 +132,7 @@ def dataset(installation: Installation, model: GuardedModel, batch: str) -> Evid
     return known
 
 
-def taken_in(log: EvidenceLog, model: GuardedModel, batch: str) -> Evidence:
+def accepted_intake(log: EvidenceLog, model: GuardedModel, batch: str) -> Evidence:
     """Return the newest evidence of a batch: accepted, and from where a batch may still come from.
 
     Raises:
@@ -154,7 +154,7 @@ def taken_in(log: EvidenceLog, model: GuardedModel, batch: str) -> Evidence:
     return given
 
 
-def _look(model: GuardedModel, arrived: Arrived) -> tuple[int, Report | None]:
+def _look(model: GuardedModel, arrived: IncomingBatch) -> tuple[int, Report | None]:
     """Return how many rows there are, or why the batch is refused; what is not proven is not even parsed."""
     if arrived.unproven:
         return 0, refusal("signed_manifest", arrived.unproven, "provenance")
@@ -166,7 +166,7 @@ def _look(model: GuardedModel, arrived: Arrived) -> tuple[int, Report | None]:
         return 0, unreadable(str(error))
 
 
-def _manifest(log: EvidenceLog, arrived: Arrived, file: str, rows: int) -> Manifest:
+def _manifest(log: EvidenceLog, arrived: IncomingBatch, file: str, rows: int) -> Manifest:
     """Say what this version is made of. Equal bytes of another batch have a manifest of their own beside it."""
     before = [
         evidence.inputs["version"]
@@ -189,14 +189,14 @@ def _manifest(log: EvidenceLog, arrived: Arrived, file: str, rows: int) -> Manif
     )
 
 
-def _sent_again(arrived: Arrived) -> tuple[Finding, ...]:
+def _sent_again(arrived: IncomingBatch) -> tuple[Finding, ...]:
     if not arrived.follows:
         return ()
     said = f"{arrived.batch}: version {arrived.version[:12]} came before, others followed, and now it comes again"
     return (Finding(None, "sent_again", 0, 0, "warn", said, "provenance", "screen"),)
 
 
-def _remember_manifest(installation: Installation, log: EvidenceLog, arrived: Arrived) -> Evidence | None:
+def _remember_manifest(installation: Installation, log: EvidenceLog, arrived: IncomingBatch) -> Evidence | None:
     """Record that a source's manifest was seen, where it is the newest; return the evidence of it."""
     manifest = arrived.manifest
     if manifest is None:
@@ -216,13 +216,15 @@ def _remember_manifest(installation: Installation, log: EvidenceLog, arrived: Ar
     )
 
 
-def _last_withdrawal(log: EvidenceLog, arrived: Arrived) -> Evidence | None:
+def _last_withdrawal(log: EvidenceLog, arrived: IncomingBatch) -> Evidence | None:
     version = (arrived.batch, arrived.version)
     withdrawals = reversed(log.history(SOURCE_WITHDRAWAL))
     return next((item for item in withdrawals if (item.inputs["batch"], item.inputs["version"]) == version), None)
 
 
-def _withdraw(installation: Installation, log: EvidenceLog, arrived: Arrived, refused: Report, cause: Digest) -> None:
+def _withdraw(
+    installation: Installation, log: EvidenceLog, arrived: IncomingBatch, refused: Report, cause: Digest
+) -> None:
     """Quarantine bytes that were taken in before and are not proven any more; once, until they are proven again."""
     last = _last_withdrawal(log, arrived)
     if last is not None and last.decision == "rejected":
@@ -232,14 +234,14 @@ def _withdraw(installation: Installation, log: EvidenceLog, arrived: Arrived, re
     _record_withdrawal(installation, log, arrived, cause, refused)
 
 
-def _take_back_withdrawal(installation: Installation, log: EvidenceLog, arrived: Arrived) -> None:
+def _take_back_withdrawal(installation: Installation, log: EvidenceLog, arrived: IncomingBatch) -> None:
     last = _last_withdrawal(log, arrived)
     if last is not None and last.decision == "rejected":
         _record_withdrawal(installation, log, arrived, digest_of({"proven_again": last.document}), None)
 
 
 def _record_withdrawal(
-    installation: Installation, log: EvidenceLog, arrived: Arrived, cause: Digest, refused: Report | None
+    installation: Installation, log: EvidenceLog, arrived: IncomingBatch, cause: Digest, refused: Report | None
 ) -> None:
     findings = refused.findings if refused is not None else ()
     log.append(
@@ -257,7 +259,7 @@ def _record_withdrawal(
     )
 
 
-def _quarantine(home: Home, model: str, arrived: Arrived, cause: Digest, refused: Report) -> None:
+def _quarantine(home: Home, model: str, arrived: IncomingBatch, cause: Digest, refused: Report) -> None:
     """Keep the reason and the first bytes: all that is refused of one model takes a bounded part of the disk."""
     document = {"model": model, "stage": DATASET, "batch": arrived.batch, "dataset": arrived.version}
     files = render_quarantine(refused, document)

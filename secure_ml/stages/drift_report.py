@@ -20,10 +20,10 @@ from secure_ml.stages.training_set import TRAINING_FILE
 if TYPE_CHECKING:
     from secure_ml.monitoring.drift import Window
 
-__all__ = ["drift_report"]
+__all__ = ["report_drift"]
 
 
-def drift_report(installation: Installation, model: GuardedModel) -> Evidence:
+def report_drift(installation: Installation, model: GuardedModel) -> Evidence:
     """Compare the current window with the reference window; a rejected window is one with a drift alarm.
 
     The current window is the newest sealed segment; where it is too small, the ones before it join in. Segments of

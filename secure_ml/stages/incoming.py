@@ -23,7 +23,7 @@ from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import DATASET, SOURCE_MANIFEST_SEEN
 
 __all__ = [
-    "Arrived",
+    "IncomingBatch",
     "batch_names",
     "cause_of",
     "fetch_batch",
@@ -35,7 +35,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Arrived:
+class IncomingBatch:
     """One batch as it was fetched: its bytes, or why they are refused.
 
     Attributes:
@@ -98,7 +98,7 @@ def inbox_batches(model: GuardedModel, home: Home) -> list[str]:
     return [name for name in names if _source_of(model, name) is None and name != model.split.batch]
 
 
-def fetch_batch(model: GuardedModel, log: EvidenceLog, batch: str) -> Arrived:
+def fetch_batch(model: GuardedModel, log: EvidenceLog, batch: str) -> IncomingBatch:
     """Read a batch once, and hold it against the signed manifest where one is required.
 
     Args:
@@ -132,7 +132,7 @@ def fetch_batch(model: GuardedModel, log: EvidenceLog, batch: str) -> Arrived:
             verify_provenance(manifest, batch=batch, name=name, digest=version, newest=seen)
         except (RejectedError, MalformedError) as error:
             unproven = str(error)
-    arrived = Arrived(batch, origin, place, content, version, unreadable, manifest, unproven)
+    arrived = IncomingBatch(batch, origin, place, content, version, unreadable, manifest, unproven)
     return _after(model, arrived, [evidence for evidence in log.history(DATASET) if evidence.inputs["batch"] == batch])
 
 
@@ -153,7 +153,7 @@ def needs_manifest(model: GuardedModel, origin: str) -> bool:
     return model.batches.sources[origin].require_manifest
 
 
-def cause_of(model: GuardedModel, arrived: Arrived, unproven: str | None) -> Digest:
+def cause_of(model: GuardedModel, arrived: IncomingBatch, unproven: str | None) -> Digest:
     """Return the cause of taking in one version of a batch, were it `unproven` for that reason, or for none."""
     document: dict[str, object] = {
         "batch": arrived.batch,
@@ -168,7 +168,7 @@ def cause_of(model: GuardedModel, arrived: Arrived, unproven: str | None) -> Dig
     return digest_of(document)
 
 
-def _after(model: GuardedModel, arrived: Arrived, of_batch: Sequence[Evidence]) -> Arrived:
+def _after(model: GuardedModel, arrived: IncomingBatch, of_batch: Sequence[Evidence]) -> IncomingBatch:
     """Say what a version follows that was accepted before, and that others of its batch have followed since."""
     if not of_batch:
         return arrived

@@ -16,7 +16,7 @@ from secure_ml.safe_files import lock_folder
 from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import INFERENCE_LOG
 
-__all__ = ["NothingLoggedError", "inference_log", "sealed_segments", "segment_folder"]
+__all__ = ["NothingLoggedError", "seal_log", "sealed_segments", "segment_folder"]
 
 _SEGMENT_RECORDS = 100_000
 
@@ -42,7 +42,7 @@ def sealed_segments(installation: Installation, model: str) -> Iterator[bytes]:
         yield from read_subjects(evidence, home.log / model / "segments").values()
 
 
-def inference_log(installation: Installation, model: GuardedModel) -> Evidence:
+def seal_log(installation: Installation, model: GuardedModel) -> Evidence:
     """Seal what the service processes logged, and verify what was sealed before.
 
     A record is removed from its service's file only after the segment that holds it was signed. One process seals at

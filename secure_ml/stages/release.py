@@ -15,7 +15,7 @@ from secure_ml.releases import (
     publish_release,
     read_released,
     releases,
-    require_anew,
+    require_fresh_start,
 )
 from secure_ml.signing.model_signature import verify_model
 from secure_ml.spec import GuardedModel
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["release"]
+__all__ = ["decide_release"]
 
 
-def release(installation: Installation, model: GuardedModel) -> tuple[Evidence, Release]:
+def decide_release(installation: Installation, model: GuardedModel) -> tuple[Evidence, Release]:
     """Decide on the newest signed model against the champion, and publish it where it is no worse.
 
     Returns:
@@ -69,7 +69,7 @@ def release(installation: Installation, model: GuardedModel) -> tuple[Evidence, 
     published = releases(home, trust, model.name)
     champion = published[-1] if published else None
     if champion is None:
-        require_anew(trust, model.name, steps)
+        require_fresh_start(trust, model.name, steps)
     if champion is not None and champion.model_digest == candidate.inputs["model"]:
         allowed = log.find(RELEASE, Digest(champion.inputs["cause"]))
         if allowed is None:

@@ -13,10 +13,10 @@ from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import SIGNED_MODEL, TRAINED_MODEL
 from secure_ml.tiers import require_production
 
-__all__ = ["signed_model"]
+__all__ = ["sign"]
 
 
-def signed_model(installation: Installation, model: GuardedModel) -> Evidence:
+def sign(installation: Installation, model: GuardedModel) -> Evidence:
     """Sign the newest model that the present code trained.
 
     Raises:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["arrays", "trained_model"]
+__all__ = ["arrays", "train"]
 
 
-def trained_model(installation: Installation, model: GuardedModel) -> Evidence:
+def train(installation: Installation, model: GuardedModel) -> Evidence:
     """Train on the newest training set of the present contract.
 
     What fails the quality gate is recorded, and no model file is written.

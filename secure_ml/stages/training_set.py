@@ -23,14 +23,14 @@ from secure_ml.stages.validated_dataset import PROFILE_FILE, TABLE_FILE, found_p
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["HOLDOUT_FILE", "LIVE_FILE", "TRAINING_FILE", "training_set", "training_set_cause"]
+__all__ = ["HOLDOUT_FILE", "LIVE_FILE", "TRAINING_FILE", "build_training_set", "training_set_cause"]
 
 TRAINING_FILE, HOLDOUT_FILE, LIVE_FILE = "training.parquet", "holdout.parquet", "live.parquet"
 _MANIFEST_FILE = "manifest.json"
 _BUCKETS = 1 << 32
 
 
-def training_set(installation: Installation, model: GuardedModel) -> Evidence:
+def build_training_set(installation: Installation, model: GuardedModel) -> Evidence:
     """Make the training set of the newest accepted version of each batch.
 
     Raises:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.batch_validation import Sifted, sift
+from secure_ml.batch_validation import RowSplit, split_rows
 from secure_ml.contracts.engine.declared_profiles import profile_frame
 from secure_ml.contracts.engine.drift import needs_previous
 from secure_ml.contracts.findings import Report, unreadable
@@ -20,12 +20,12 @@ from secure_ml.evidence import Evidence, EvidenceLog, read_exactly, read_subject
 from secure_ml.installation import Installation
 from secure_ml.profiles.document import Profile, render
 from secure_ml.profiles.document import parse as parse_profile
-from secure_ml.quarantine.entries import HELD, ROWS_ASIDE, Entry, entries, hold, overruled_by
+from secure_ml.quarantine.entries import HELD, ROWS_ASIDE, QuarantineEntry, entries, hold, overruled_by
 from secure_ml.quarantine.folder import ROWS_FILE, render_quarantine
 from secure_ml.screening.personal_data import with_personal
 from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import DATASET, VALIDATED_DATASET
-from secure_ml.stages.dataset import dataset_folder, read_batch, taken_in
+from secure_ml.stages.dataset import accepted_intake, dataset_folder, read_batch
 from secure_ml.tables.batch_files import frame_of, open_batch
 from secure_ml.tables.data_files import is_text, table_of
 from secure_ml.tiers import TierRules
@@ -33,7 +33,7 @@ from secure_ml.tiers import TierRules
 if TYPE_CHECKING:
     import ibis
 
-__all__ = ["PROFILE_FILE", "TABLE_FILE", "examine", "found_personal", "judge", "validated_dataset", "validation_cause"]
+__all__ = ["PROFILE_FILE", "TABLE_FILE", "examine", "found_personal", "judge", "validate_batch", "validation_cause"]
 
 TABLE_FILE, PROFILE_FILE, MANIFEST_FILE = "table.parquet", "profile.json", "manifest.json"
 
@@ -63,7 +63,7 @@ def validation_cause(
     return digest_of(causes)
 
 
-def validated_dataset(installation: Installation, model: GuardedModel, batch: str) -> Evidence:
+def validate_batch(installation: Installation, model: GuardedModel, batch: str) -> Evidence:
     """Hold the newest version of a batch against the contract.
 
     Raises:
@@ -148,7 +148,7 @@ def validated_dataset(installation: Installation, model: GuardedModel, batch: st
     return known
 
 
-def examine(installation: Installation, model: GuardedModel, batch: str) -> tuple[str, Sifted]:
+def examine(installation: Installation, model: GuardedModel, batch: str) -> tuple[str, RowSplit]:
     """Hold the newest version of a batch against the present contract, and record nothing.
 
     Returns:
@@ -173,7 +173,7 @@ def judge(
     held: Collection[int] = (),
     *,
     previous: Profile | None = None,
-) -> Sifted:
+) -> RowSplit:
     """Hold the bytes of a batch against the present contract, without its rows that are `held` in quarantine.
 
     What the contract bounds by the previous batch is left out where `previous` is None.
@@ -187,15 +187,15 @@ def judge(
         table = open_batch(content, model.batches, batch)
         if model.quarantine == "rows":
             text = is_text(table)
-            return sift(frame_of(table), lambda rows: contract(table_of(rows, where=batch, text=text)), held)
+            return split_rows(frame_of(table), lambda rows: contract(table_of(rows, where=batch, text=text)), held)
         report = contract(table)
     except MalformedError as error:
         report = unreadable(str(error))
-    return Sifted(report, report if report.accepted and report.frame is not None else None, report.failing_rows)
+    return RowSplit(report, report if report.accepted and report.frame is not None else None, report.failing_rows)
 
 
 def _given(log: EvidenceLog, model: GuardedModel, batch: str) -> tuple[Evidence, bytes]:
-    given = taken_in(log, model, batch)
+    given = accepted_intake(log, model, batch)
     folder = dataset_folder(log.home, model.name, given.inputs["version"])
     return given, read_batch(given, folder)
 
@@ -205,7 +205,7 @@ def _previous(
     log: EvidenceLog,
     model: GuardedModel,
     given: Evidence,
-    quarantined: Sequence[Entry],
+    quarantined: Sequence[QuarantineEntry],
 ) -> Evidence | None:
     """Return the evidence of the batch before this one, None where there is none or the contract asks for none.
 

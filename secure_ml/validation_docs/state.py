@@ -17,7 +17,7 @@ from secure_ml.errors import RejectedError, SecureMLError
 from secure_ml.evidence import Evidence, EvidenceLog
 from secure_ml.home import Home
 from secure_ml.profiles.document import Profile, parse
-from secure_ml.quarantine.entries import HELD, ROWS_ASIDE, Entry, pair
+from secure_ml.quarantine.entries import HELD, ROWS_ASIDE, QuarantineEntry, pair
 from secure_ml.safe_files import read_file
 from secure_ml.signing.trust import Trust
 from secure_ml.stage_names import DATASET, QUARANTINE_DECISION, SOURCE_WITHDRAWAL, TRAINING_SET, VALIDATED_DATASET
@@ -78,7 +78,7 @@ class Validation:
 
     home: str
     evidence: Evidence
-    entry: Entry | None
+    entry: QuarantineEntry | None
 
     @property
     def batch(self) -> str:
@@ -272,7 +272,7 @@ def load_profile(home: Home, evidence: Evidence) -> Profile | None:
     return parse(content)
 
 
-def _is_validation(evidence: Evidence, entry: Entry | None) -> bool:
+def _is_validation(evidence: Evidence, entry: QuarantineEntry | None) -> bool:
     """Leave out accepted intakes, and withdrawals that were taken back."""
     if evidence.stage == SOURCE_WITHDRAWAL:
         return entry is not None and entry.state != "accepted"

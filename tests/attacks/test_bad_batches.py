@@ -16,9 +16,9 @@ from secure_ml.errors import MalformedError, RejectedError
 from secure_ml.evidence import EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
-from secure_ml.stages.dataset import dataset
-from secure_ml.stages.training_set import training_set
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.dataset import ingest_batch
+from secure_ml.stages.training_set import build_training_set
+from secure_ml.stages.validated_dataset import validate_batch
 
 GOOD = model.batches.files["cleveland"].read_text()
 NAMES = ",".join(model.batches.columns)
@@ -104,14 +104,14 @@ def put(path: Path, case: str) -> str:
 
 
 def take_in(installation: Installation, batch: str) -> None:
-    dataset(installation, model, batch)
-    validated_dataset(installation, model, batch)
+    ingest_batch(installation, model, batch)
+    validate_batch(installation, model, batch)
 
 
 @pytest.mark.parametrize("case", [*TEXT, *KINDS])
 def test_a_bad_batch_is_refused_with_one_clear_sentence(case: str, installation: Installation) -> None:
-    dataset(installation, model, "cleveland")
-    before = validated_dataset(installation, model, "cleveland")
+    ingest_batch(installation, model, "cleveland")
+    before = validate_batch(installation, model, "cleveland")
     expected = put(installation.home.inbox / model.name / "bad.csv", case)
 
     started = time.process_time()
@@ -126,7 +126,7 @@ def test_a_bad_batch_is_refused_with_one_clear_sentence(case: str, installation:
 
     accepted = EvidenceLog.of(installation, model.name).history("validated_dataset")
     assert [item.document for item in accepted if item.decision == "accepted"] == [before.document]
-    training_set(installation, model)
+    build_training_set(installation, model)
     (entry,) = (installation.home.quarantine / model.name).iterdir()
     assert expected in (entry / "findings.json").read_text().replace("\\", "")
 
@@ -157,7 +157,7 @@ def test_a_file_over_the_limit_is_not_read(installation: Installation) -> None:
     with (inbox / "bad.csv").open("wb") as stream:
         stream.truncate(model.batches.max_bytes + 1)
     with pytest.raises(RejectedError, match="split the file"):
-        dataset(installation, model, "bad")
+        ingest_batch(installation, model, "bad")
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "x" * 200, "a\nb"])
@@ -165,7 +165,7 @@ def test_a_name_that_is_no_batch_name_is_refused(name: str, installation: Instal
     from secure_ml.errors import PreconditionError
 
     with pytest.raises(PreconditionError, match="batch name"):
-        dataset(installation, model, name)
+        ingest_batch(installation, model, name)
 
 
 def test_a_name_with_a_byte_order_mark_windows_line_ends_and_names_is_read(installation: Installation) -> None:
@@ -173,8 +173,8 @@ def test_a_name_with_a_byte_order_mark_windows_line_ends_and_names_is_read(insta
     inbox.mkdir(parents=True)
     text = "\ufeff" + "\r\n".join([NAMES, *LINES]) + "\r\n"
     (inbox / "fine.csv").write_bytes(text.encode())
-    dataset(installation, model, "fine")
-    assert validated_dataset(installation, model, "fine").facts["rows"] == 303
+    ingest_batch(installation, model, "fine")
+    assert validate_batch(installation, model, "fine").facts["rows"] == 303
 
 
 def test_what_is_accepted_is_refused_once_it_breaks_the_contract(installation: Installation) -> None:
@@ -182,13 +182,13 @@ def test_what_is_accepted_is_refused_once_it_breaks_the_contract(installation: I
     inbox.mkdir(parents=True)
     take_in(installation, "cleveland")
     (inbox / "hungarian.csv").write_text(GOOD)
-    dataset(installation, model, "hungarian")
-    good = validated_dataset(installation, model, "hungarian")
+    ingest_batch(installation, model, "hungarian")
+    good = validate_batch(installation, model, "hungarian")
     (inbox / "hungarian.csv").write_text(edited(3, "chol", "0"))
-    dataset(installation, model, "hungarian")
+    ingest_batch(installation, model, "hungarian")
     with pytest.raises(RejectedError, match="chol: 1 of 303 rows below 50"):
-        validated_dataset(installation, model, "hungarian")
-    training = training_set(installation, model)
+        validate_batch(installation, model, "hungarian")
+    training = build_training_set(installation, model)
     assert training.inputs["evidence:validated_dataset:hungarian"] == good.document
 
 

@@ -17,14 +17,14 @@ from secure_ml.operations.integrity_check import check_stage
 from secure_ml.releases import current_release, publish_release, read_released
 from secure_ml.signing.keys import Signer
 from secure_ml.signing.model_signature import sign_model
-from secure_ml.stages.dataset import dataset
-from secure_ml.stages.drift_report import drift_report
-from secure_ml.stages.inference_log import inference_log
-from secure_ml.stages.release import release
-from secure_ml.stages.signed_model import signed_model
-from secure_ml.stages.trained_model import trained_model
-from secure_ml.stages.training_set import training_set
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.dataset import ingest_batch
+from secure_ml.stages.drift_report import report_drift
+from secure_ml.stages.inference_log import seal_log
+from secure_ml.stages.release import decide_release
+from secure_ml.stages.signed_model import sign
+from secure_ml.stages.trained_model import train
+from secure_ml.stages.training_set import build_training_set
+from secure_ml.stages.validated_dataset import validate_batch
 from tests.installed_home import environment_in, flip, replace_file, run_to_release, serving, start_service
 
 STAGES = (
@@ -53,14 +53,14 @@ def released_file(environment: dict[str, str], name: str) -> Path:
 
 
 def use_everything(place: Installation) -> None:
-    dataset(place, model, "cleveland")
-    validated_dataset(place, model, "cleveland")
-    training_set(place, model)
-    trained_model(place, model)
-    signed_model(place, model)
-    release(place, model)
-    inference_log(place, model)
-    drift_report(place, model)
+    ingest_batch(place, model, "cleveland")
+    validate_batch(place, model, "cleveland")
+    build_training_set(place, model)
+    train(place, model)
+    sign(place, model)
+    decide_release(place, model)
+    seal_log(place, model)
+    report_drift(place, model)
 
 
 def test_one_flipped_bit_in_any_file_is_found_and_named(ready: dict[str, str]) -> None:
@@ -155,7 +155,7 @@ def test_a_key_beside_the_model_is_not_believed(ready: dict[str, str], tmp_path:
         beside.parent.mkdir(exist_ok=True)
         beside.write_bytes((tmp_path / "foreign" / "trust" / "keys" / "signer.pem").read_bytes())
     with pytest.raises(SecureMLError, match=r"model\.sig"):
-        signed_model(place, model)
+        sign(place, model)
     from secure_ml.signing.model_signature import verify_model
 
     with pytest.raises(SecureMLError, match="not in the trust root"):

@@ -14,14 +14,14 @@ from secure_ml.digests import digest_of, sha256
 from secure_ml.errors import MalformedError, RejectedError
 from secure_ml.evidence import Evidence, EvidenceLog, EvidenceRejectedError
 from secure_ml.installation import Installation
-from secure_ml.operations.quarantine_decisions import discard
+from secure_ml.operations.quarantine_decisions import discard_entry
 from secure_ml.orchestration.presentation import metadata_of
 from secure_ml.quarantine.entries import entries
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.dataset import dataset
+from secure_ml.stages.dataset import ingest_batch
 from secure_ml.stages.incoming import inbox_batches
-from secure_ml.stages.training_set import training_set
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.training_set import build_training_set
+from secure_ml.stages.validated_dataset import validate_batch
 from secure_ml.validation_docs import docs_folder, page_of, write_own_docs
 from secure_ml.validation_docs.state import newest_of_each_batch
 from tests.pages import Page
@@ -67,11 +67,11 @@ def test_a_batch_called_as_another_version_begins_is_not_taken_for_it(
 ) -> None:
     inbox = command.home.inbox / model.name
     put_batch(inbox, "first", ROWS)
-    wanted = dataset(command, model, "first").inputs["version"]
+    wanted = ingest_batch(command, model, "first").inputs["version"]
     put_batch(inbox, wanted[:12], [(9, 9, 0), (8, 8, 1)])
     put_batch(inbox, wanted, [(7, 9, 0), (7, 8, 1)])
     for name in (wanted[:12], wanted):
-        dataset(command, model, name)
+        ingest_batch(command, model, name)
     assert main(["dataset", "checkout", model.name, wanted[:12], str(tmp_path / "out")]) == 2
     assert "is a batch, and a version begins so; give all digits" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -83,7 +83,7 @@ def test_what_is_checked_out_is_for_its_owner_alone_and_a_failure_leaves_nothing
     command: Installation, model: GuardedModel, tmp_path: Path
 ) -> None:
     put_batch(command.home.inbox / model.name, "first", ROWS)
-    dataset(command, model, "first")
+    ingest_batch(command, model, "first")
     assert main(["dataset", "checkout", model.name, "first", str(tmp_path / "out")]) == 0
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700
     assert main(["dataset", "checkout", model.name, "first", str(tmp_path / "new" / "..")]) == 2
@@ -140,7 +140,7 @@ def test_names_that_the_engine_cannot_tell_apart_or_are_too_many_are_quarantined
     inbox.mkdir(parents=True)
     (inbox / "first.csv").write_text(header + "\n" + ",".join(["1"] * width) + "\n")
     with pytest.raises(RejectedError, match=said):
-        dataset(installation, model, "first")
+        ingest_batch(installation, model, "first")
     (entry,) = entries(EvidenceLog.of(installation, model.name))
     assert entry.refusal.stage == "dataset"
 
@@ -176,9 +176,9 @@ def test_the_manifest_of_one_models_inbox_proves_nothing_in_that_of_another(
     signed = sign_manifest(f"inbox.{closed.name}", {"first.csv": digest}, installation.signer())
     for taker in (closed, other):
         (installation.home.inbox / taker.name / "manifest.dsse.json").write_bytes(signed)
-    assert dataset(installation, closed, "first").inputs["manifest"] == sha256(signed)
+    assert ingest_batch(installation, closed, "first").inputs["manifest"] == sha256(signed)
     with pytest.raises(RejectedError, match="it is the manifest of another source"):
-        dataset(installation, other, "first")
+        ingest_batch(installation, other, "first")
 
 
 def test_a_reason_is_no_markdown_in_the_ui(installation: Installation, model: GuardedModel) -> None:
@@ -187,9 +187,9 @@ def test_a_reason_is_no_markdown_in_the_ui(installation: Installation, model: Gu
     inbox = installation.home.inbox / model.name
     inbox.mkdir(parents=True)
     (inbox / "first.csv").write_text(f"x,y,target,{picture}\n1,2,0,1\n")
-    dataset(installation, model, "first")
+    ingest_batch(installation, model, "first")
     with pytest.raises(EvidenceRejectedError) as refused:
-        validated_dataset(installation, model, "first")
+        validate_batch(installation, model, "first")
     shown = metadata_of(refused.value.evidence)
     assert any(picture in str(value) for value in shown.values()), "the name is shown"
     assert not any(isinstance(value, dg.MarkdownMetadataValue) for value in shown.values())
@@ -201,12 +201,12 @@ def test_a_later_batch_of_the_same_name_hides_no_refusal_in_the_index(
     """Without looking at older validations the index says that nothing is blocked."""
     inbox = installation.home.inbox / model.name
     put_batch(inbox, "first", [(99, 1, 0), (2, 2, 1)])
-    dataset(installation, model, "first")
+    ingest_batch(installation, model, "first")
     with pytest.raises(RejectedError, match="x: 1 of 2 rows above 10"):
-        validated_dataset(installation, model, "first")
+        validate_batch(installation, model, "first")
     put_batch(inbox, "first", ROWS)
-    dataset(installation, model, "first")
-    validated_dataset(installation, model, "first")
+    ingest_batch(installation, model, "first")
+    validate_batch(installation, model, "first")
     (line,) = write_own_docs(installation).histories.values()
     assert [item.verdict for item in newest_of_each_batch(line)] == ["passed"]
     index = docs_folder(installation) / "index.html"
@@ -215,7 +215,7 @@ def test_a_later_batch_of_the_same_name_hides_no_refusal_in_the_index(
     assert "x: 1 of 2 rows above 10" in text
     assert "Nothing is blocked" not in text
     (entry,) = entries(EvidenceLog.of(installation, model.name))
-    discard(installation, model, entry.refusal.cause, by="ada", why="a test export")
+    discard_entry(installation, model, entry.refusal.cause, by="ada", why="a test export")
     write_own_docs(installation)
     text = Page(index.read_bytes()).text
     assert "Nothing is blocked" in text
@@ -235,15 +235,15 @@ def test_a_validation_rests_on_the_evidence_of_the_dataset_that_is_there(
 ) -> None:
     """Evidence that was taken away and made again is another document, and the way back to the data would end."""
     put_batch(installation.home.inbox / model.name, "first", ROWS)
-    taken = dataset(installation, model, "first")
-    accepted = validated_dataset(installation, model, "first")
+    taken = ingest_batch(installation, model, "first")
+    accepted = validate_batch(installation, model, "first")
     taken.path.unlink()
-    again = dataset(installation, model, "first")
+    again = ingest_batch(installation, model, "first")
     assert again.subjects == taken.subjects
     with pytest.raises(RejectedError, match="no longer there"):
         EvidenceLog.of(installation, accepted.model).chain(accepted)
     with pytest.raises(RejectedError, match="rests on other evidence of the dataset than is there now"):
-        validated_dataset(installation, model, "first")
+        validate_batch(installation, model, "first")
 
 
 @pytest.mark.parametrize(
@@ -262,10 +262,10 @@ def test_a_training_set_needs_its_holdout_and_rows_of_both_classes(
     model = replace(model, batches=replace(model.batches, files={"other": folder / "other.csv"}))
     put_batch(installation.home.inbox / model.name, "first", [(x, y, 0) for x, y, _ in ROWS])
     for batch in ("first", "other") if holdout else ("first",):
-        dataset(installation, model, batch)
-        validated_dataset(installation, model, batch)
+        ingest_batch(installation, model, batch)
+        validate_batch(installation, model, batch)
     with pytest.raises(RejectedError, match=said):
-        training_set(installation, model)
+        build_training_set(installation, model)
 
 
 def test_the_pages_name_a_stray_file_and_a_refusal_of_no_policy_under_each(
@@ -273,12 +273,12 @@ def test_the_pages_name_a_stray_file_and_a_refusal_of_no_policy_under_each(
 ) -> None:
     inbox = installation.home.inbox / model.name
     put_batch(inbox, "first", ROWS)
-    dataset(installation, model, "first")
+    ingest_batch(installation, model, "first")
     for policy in ("production", "experiment"):
-        validated_dataset(replace(installation, policy=policy), model, "first")
+        validate_batch(replace(installation, policy=policy), model, "first")
     (inbox / "second.csv").write_bytes(b"\xff\xfe\n")
     with pytest.raises(RejectedError, match="UTF-8"):
-        dataset(installation, model, "second")
+        ingest_batch(installation, model, "second")
     stray = installation.home.evidence / model.name / "validated_dataset" / "notes.txt"
     stray.write_text("accepted")
     state = write_own_docs(installation)
@@ -294,10 +294,10 @@ def test_what_is_held_though_the_contract_has_nothing_against_it_is_shown_as_blo
 ) -> None:
     wide = guarded_model(tmp_path / "models", highest=100)
     put_batch(installation.home.inbox / model.name, "first", [(99, 1, 0), (2, 2, 1)])
-    dataset(installation, model, "first")
+    ingest_batch(installation, model, "first")
     for present in (model, wide):
         with pytest.raises(RejectedError):
-            validated_dataset(installation, present, "first")
+            validate_batch(installation, present, "first")
     state = write_own_docs(installation)
     assert [(item.verdict, len(item.findings)) for item in state.validations] == [("blocked", 1), ("blocked", 0)]
     held = docs_folder(installation) / page_of(state.validations[1].evidence)
@@ -309,7 +309,7 @@ def test_what_is_held_though_the_contract_has_nothing_against_it_is_shown_as_blo
 
 def test_evidence_of_one_model_is_none_of_another(installation: Installation, model: GuardedModel) -> None:
     put_batch(installation.home.inbox / model.name, "first", ROWS)
-    path = dataset(installation, model, "first").path
+    path = ingest_batch(installation, model, "first").path
     other = installation.home.evidence / "other" / "dataset"
     other.mkdir(parents=True)
     (other / path.name).write_bytes(path.read_bytes())

@@ -27,13 +27,13 @@ from secure_ml.releases import current_release, releases
 from secure_ml.signing.envelope import PAYLOAD_TYPE
 from secure_ml.signing.keys import signer_path
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.dataset import dataset
+from secure_ml.stages.dataset import ingest_batch
 from secure_ml.stages.incoming import batch_names
-from secure_ml.stages.release import release
-from secure_ml.stages.signed_model import signed_model
-from secure_ml.stages.trained_model import trained_model
-from secure_ml.stages.training_set import training_set
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.release import decide_release
+from secure_ml.stages.signed_model import sign
+from secure_ml.stages.trained_model import train
+from secure_ml.stages.training_set import build_training_set
+from secure_ml.stages.validated_dataset import validate_batch
 from tests.installed_home import PATIENT, environment_in, flip, replace_file, run_to_release, serving
 from tests.wait import until
 
@@ -95,12 +95,12 @@ def test_no_document_ends_the_watch_over_the_released_files(case: str, ready: di
 
 def test_releases_that_are_taken_away_do_not_skip_the_promotion_rule(place: Installation) -> None:
     run_to_release(place, model, "hungarian")
-    assert release(place, model)[0].decision == "rejected", "the rule says no to this candidate"
+    assert decide_release(place, model)[0].decision == "rejected", "the rule says no to this candidate"
     shutil.rmtree(place.home.releases / model.name)
     for path in (place.home.evidence / model.name / "release").iterdir():
         path.unlink()
     with pytest.raises(RejectedError, match="release 1 was seen before and is gone, and its evidence is still there"):
-        release(place, model)
+        decide_release(place, model)
     assert not (place.home.releases / model.name).exists()
 
 
@@ -118,7 +118,7 @@ def test_the_holdout_cannot_be_replaced_through_the_inbox(place: Installation) -
 @pytest.mark.parametrize("stage", ["trained_model", "signed_model", "release"])
 def test_no_stage_alone_goes_on_from_evidence_of_an_older_contract_or_code(stage: str, place: Installation) -> None:
     edited = with_other_code()
-    run = {"trained_model": trained_model, "signed_model": signed_model, "release": release}[stage]
+    run = {"trained_model": train, "signed_model": sign, "release": decide_release}[stage]
     with pytest.raises(UnavailableError, match="no evidence"):
         run(place, edited)
     run(place, model)
@@ -127,21 +127,21 @@ def test_no_stage_alone_goes_on_from_evidence_of_an_older_contract_or_code(stage
 def test_a_batch_must_be_validated_again_under_another_contract(place: Installation) -> None:
     edited = with_other_code()
     with pytest.raises(RejectedError, match="cleveland was validated under another version of the model"):
-        training_set(place, edited)
+        build_training_set(place, edited)
     run_to_release(place, edited, "cleveland")
     run_to_release(place, model, "cleveland")
 
 
 def test_a_batch_that_the_present_contract_refuses_is_left_out(place: Installation) -> None:
-    validated_dataset(place, model, "cleveland")
-    dataset(place, model, "hungarian")
-    validated_dataset(place, model, "hungarian")
+    validate_batch(place, model, "cleveland")
+    ingest_batch(place, model, "hungarian")
+    validate_batch(place, model, "hungarian")
     edited = with_other_code()
     edited.__dict__["contract"] = _narrower()
-    validated_dataset(place, edited, "cleveland")
+    validate_batch(place, edited, "cleveland")
     with pytest.raises(RejectedError, match="thalach"):
-        validated_dataset(place, edited, "hungarian")
-    made = training_set(place, edited)
+        validate_batch(place, edited, "hungarian")
+    made = build_training_set(place, edited)
     assert [name for name in made.inputs if name.startswith("evidence:")] == ["evidence:validated_dataset:cleveland"]
     assert list(made.facts["left_out"]) == ["hungarian"]  # type: ignore[arg-type]
 
@@ -292,14 +292,14 @@ def test_a_key_that_may_not_sign_releases_releases_nothing(tmp_path: Path) -> No
     policy = json.dumps({"stages": {"release": [], "signed_model": [place.signer().keyid]}})
     (place.trust.root / "policy.json").write_text(policy)
     narrowed = Installation.from_environment(environment)
-    for batch_stage in (dataset, validated_dataset):
+    for batch_stage in (ingest_batch, validate_batch):
         batch_stage(narrowed, model, "cleveland")
-    for stage in (training_set, trained_model, signed_model):
+    for stage in (build_training_set, train, sign):
         stage(narrowed, model)
     with pytest.raises(RejectedError, match="may not sign release"):
-        release(narrowed, model)
+        decide_release(narrowed, model)
     assert EvidenceLog.of(narrowed, model.name).history("release") == [], "the refusal left a document behind"
-    release(place, model)
+    decide_release(place, model)
     with pytest.raises(RejectedError, match="may not sign release"):
         current_release(narrowed.home, narrowed.trust, model.name)
 
@@ -333,7 +333,7 @@ def test_an_inbox_that_leads_out_of_the_home_is_not_read(place: Installation, tm
     (tmp_path / "private" / "secret.csv").write_text("\n".join(LINES) + "\n")
     place.home.inbox.mkdir()
     (place.home.inbox / model.name).symlink_to(tmp_path / "private")
-    for take in (lambda: dataset(place, model, "secret"), lambda: batch_names(model, place.home)):
+    for take in (lambda: ingest_batch(place, model, "secret"), lambda: batch_names(model, place.home)):
         with pytest.raises(MalformedError, match="reached by a link"):
             take()
 

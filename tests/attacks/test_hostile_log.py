@@ -35,7 +35,7 @@ from secure_ml.serving.batcher import Batcher
 from secure_ml.serving.metrics import Metrics
 from secure_ml.serving.protocol import InferenceRequest
 from secure_ml.serving.served_model import load_released
-from secure_ml.stages.inference_log import inference_log, sealed_segments, segment_folder
+from secure_ml.stages.inference_log import seal_log, sealed_segments, segment_folder
 from tests.installed_home import PATIENT
 
 
@@ -81,7 +81,7 @@ def test_a_log_file_that_holds_more_than_records_is_refused(case: str, place: In
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.executescript(HOSTILE_SQL[case])
     with pytest.raises(MalformedError, match=path.name):
-        inference_log(place, model)
+        seal_log(place, model)
 
 
 @pytest.mark.parametrize("kind", ["link", "FIFO", "folder", "garbage"])
@@ -97,7 +97,7 @@ def test_a_log_file_that_is_none_is_refused_and_hangs_nobody(kind: str, place: I
         case "garbage":
             path.write_bytes(b"x" * 10_000)
     with pytest.raises(MalformedError, match=r"x\.sqlite"):
-        inference_log(place, model)
+        seal_log(place, model)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_damaged_record_is_named_by_its_file_and_not_by_its_value(
     with contextlib.closing(sqlite3.connect(path)) as database, database:
         database.execute(f"update records set {column} = ? where seq = 2", (value,))
     with pytest.raises(MalformedError, match=path.name) as caught:
-        inference_log(place, model)
+        seal_log(place, model)
     assert "s3cret" not in str(caught.value)
 
 
@@ -131,7 +131,7 @@ def test_a_record_of_a_release_that_never_was_is_not_sealed(column: str, value: 
     with contextlib.closing(sqlite3.connect(path)) as database, database:
         database.execute(f"update records set {column} = ? where seq = 2", (value,))
     with pytest.raises(RejectedError, match="1 of 3 records name a model that was never released"):
-        inference_log(place, model)
+        seal_log(place, model)
 
 
 @pytest.mark.parametrize("kind", ["link", "FIFO", "forged records", "garbage"])
@@ -187,7 +187,7 @@ def test_two_who_seal_at_once_seal_no_record_twice(place: Installation) -> None:
     def seal() -> None:
         while not stop.is_set():
             try:
-                inference_log(place, model)
+                seal_log(place, model)
             except SecureMLError as error:
                 failed.append(error)
                 return
@@ -200,7 +200,7 @@ def test_two_who_seal_at_once_seal_no_record_twice(place: Installation) -> None:
     for sealer in sealers:
         sealer.join()
     writer.close()
-    inference_log(place, model)
+    seal_log(place, model)
     assert failed == []
     found = EvidenceLog.of(place, model.name).history("inference_log")
     assert len(found) > before
@@ -227,10 +227,10 @@ def test_what_lies_in_the_place_of_a_lock_hangs_nobody(kind: str, place: Install
     if kind == "link":
         lock.symlink_to("/dev/zero")
         with pytest.raises(UnavailableError, match="lock"):
-            inference_log(place, model)
+            seal_log(place, model)
     else:
         os.mkfifo(lock)
-        inference_log(place, model)
+        seal_log(place, model)
 
 
 def test_a_record_that_cannot_be_written_leaves_the_log_working(place: Installation) -> None:

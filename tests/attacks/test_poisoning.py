@@ -14,9 +14,9 @@ from secure_ml.errors import PreconditionError
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model as heart_disease
 from secure_ml.screening.poisoning import MAX_ROWS, SCREENS, flag_rows, screen_poisoning
-from secure_ml.stages.dataset import dataset
-from secure_ml.stages.training_set import training_set
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.dataset import ingest_batch
+from secure_ml.stages.training_set import build_training_set
+from secure_ml.stages.validated_dataset import validate_batch
 from tests.attacks.poison import DATA, KINDS, TARGET, load, plant, trigger
 from tests.attacks.poisoning_figures import DOCUMENT, constants, harm, measure
 from tests.attacks.poisoning_power import least_share
@@ -137,9 +137,9 @@ def test_the_training_set_warns_of_a_poisoned_batch_and_is_made(installation: In
     files = {**heart_disease.batches.files, "hungarian": tmp_path / "hungarian.csv"}
     model = replace(heart_disease, batches=replace(heart_disease.batches, files=files))
     for batch in ("cleveland", "hungarian"):
-        dataset(installation, model, batch)
-        assert validated_dataset(installation, model, batch).decision == "accepted"
-    evidence = training_set(installation, model)
+        ingest_batch(installation, model, batch)
+        assert validate_batch(installation, model, batch).decision == "accepted"
+    evidence = build_training_set(installation, model)
     assert evidence.decision == "accepted"
     findings: Any = evidence.facts["findings"]
     assert {item["code"] for item in findings} == {"poisoning"}

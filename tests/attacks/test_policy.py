@@ -16,12 +16,12 @@ from secure_ml.operations.integrity_check import check_stage
 from secure_ml.releases import current_release
 from secure_ml.signing.envelope import sign_statement, verify_statement
 from secure_ml.stage_names import RELEASE, SIGNED_MODEL, TRAINED_MODEL, TRAINING_SET, VALIDATED_DATASET
-from secure_ml.stages.dataset import dataset
-from secure_ml.stages.release import release
-from secure_ml.stages.signed_model import signed_model
-from secure_ml.stages.trained_model import trained_model
-from secure_ml.stages.training_set import training_set
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.dataset import ingest_batch
+from secure_ml.stages.release import decide_release
+from secure_ml.stages.signed_model import sign
+from secure_ml.stages.trained_model import train
+from secure_ml.stages.training_set import build_training_set
+from secure_ml.stages.validated_dataset import validate_batch
 from tests.attacks.test_gates import documents, launch
 from tests.installed_home import copy_home, environment_in, replace_file, run_to_release
 
@@ -40,10 +40,10 @@ def experimented(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         cells[4] = "0"
     path = folder / "cleveland.csv"
     path.write_text("\n".join(",".join(cells) for cells in spoilt) + "\n")
-    dataset(place, replace(model, batches=replace(model.batches, files={"cleveland": path})), "cleveland")
-    validated_dataset(place, model, "cleveland")
-    training_set(place, model)
-    trained_model(place, model)
+    ingest_batch(place, replace(model, batches=replace(model.batches, files={"cleveland": path})), "cleveland")
+    validate_batch(place, model, "cleveland")
+    build_training_set(place, model)
+    train(place, model)
     return environment
 
 
@@ -153,16 +153,16 @@ def test_a_good_batch_goes_both_ways_and_neither_hides_the_other(tmp_path: Path)
     environment = environment_in(tmp_path)
     place, trial = Installation.from_environment(environment), in_experiment(environment)
     for at in (trial, place, trial):
-        dataset(at, model, "cleveland")
-        validated_dataset(at, model, "cleveland")
-        training_set(at, model)
-        trained_model(at, model)
+        ingest_batch(at, model, "cleveland")
+        validate_batch(at, model, "cleveland")
+        build_training_set(at, model)
+        train(at, model)
     assert len(EvidenceLog.of(place, model.name).history("trained_model")) == 2
     assert EvidenceLog.of(place, model.name).latest("trained_model").inputs["policy"] == "production"
     run_to_release(place, model, "cleveland")
     assert current_release(place.home, place.trust, model.name).number == 1
-    trained_model(trial, model)
-    _, released = release(place, model)
+    train(trial, model)
+    _, released = decide_release(place, model)
     assert released.number == 1
 
 
@@ -171,11 +171,11 @@ def test_a_changed_policy_is_another_cause(home_after: dict[str, str]) -> None:
     place = Installation.from_environment(home_after)
     (path,) = documents(home_after, VALIDATED_DATASET)
     with pytest.raises(RejectedError, match=BROKEN_RULE):
-        validated_dataset(place, model, "cleveland")
+        validate_batch(place, model, "cleveland")
     (other,) = [found for found in documents(home_after, VALIDATED_DATASET) if found != path]
     path.replace(other)
     with pytest.raises(RejectedError, match=other.name):
-        validated_dataset(place, model, "cleveland")
+        validate_batch(place, model, "cleveland")
 
 
 def test_a_signer_that_records_under_experiment_makes_no_release(home_after: dict[str, str]) -> None:
@@ -198,6 +198,6 @@ def test_a_signer_that_records_under_experiment_makes_no_release(home_after: dic
     )
     assert EvidenceLog.of(place, model.name).find("signed_model", trained.cause) is not None
     with pytest.raises(RejectedError, match="trained_model: decided under another policy"):
-        release(place, model)
+        decide_release(place, model)
     with pytest.raises(RejectedError, match="trained_model: decided under another policy"):
-        signed_model(replace(place, policy="production"), model)
+        sign(replace(place, policy="production"), model)

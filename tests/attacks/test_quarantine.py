@@ -16,17 +16,17 @@ from secure_ml.errors import RejectedError, SecureMLError
 from secure_ml.evidence import Evidence, EvidenceLog, EvidenceRejectedError, read_subjects
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model as heart_disease
-from secure_ml.operations.quarantine_decisions import discard, release
+from secure_ml.operations.quarantine_decisions import discard_entry, release_entry
 from secure_ml.quarantine.entries import entries
 from secure_ml.signing.envelope import sign_statement, verify_statement
 from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import QUARANTINE_DECISION
-from secure_ml.stages.dataset import dataset, dataset_folder
-from secure_ml.stages.release import release as promote
-from secure_ml.stages.signed_model import signed_model
-from secure_ml.stages.trained_model import trained_model
-from secure_ml.stages.training_set import training_set
-from secure_ml.stages.validated_dataset import examine, validated_dataset
+from secure_ml.stages.dataset import dataset_folder, ingest_batch
+from secure_ml.stages.release import decide_release as promote
+from secure_ml.stages.signed_model import sign
+from secure_ml.stages.trained_model import train
+from secure_ml.stages.training_set import build_training_set
+from secure_ml.stages.validated_dataset import examine, validate_batch
 from tests.installed_home import environment_in
 from tests.sample_model import guarded_model, load, put_batch
 
@@ -48,15 +48,15 @@ def wide(tmp_path: Path) -> GuardedModel:
 @pytest.fixture
 def refused(installation: Installation, strict: GuardedModel) -> Evidence:
     put_batch(installation.home.inbox / strict.name, "first", ROWS)
-    dataset(installation, strict, "first")
+    ingest_batch(installation, strict, "first")
     with pytest.raises(RejectedError, match="x: 1 of 4 rows above 10"):
-        validated_dataset(installation, strict, "first")
+        validate_batch(installation, strict, "first")
     return EvidenceLog.of(installation, strict.name).latest("validated_dataset")
 
 
 def released_beside(installation: Installation, wide: GuardedModel, refused: Evidence) -> Path:
     """Make a good decision, and take it away again; return where it lay, its bytes beside it."""
-    decision = release(installation, wide, refused.cause[:12], by="ada", why=WHY)
+    decision = release_entry(installation, wide, refused.cause[:12], by="ada", why=WHY)
     good = decision.path.read_bytes()
     decision.path.unlink()
     for path in decision.path.parent.parent.joinpath("validated_dataset").iterdir():
@@ -73,7 +73,7 @@ def test_a_changed_contract_alone_takes_nothing_out_of_quarantine(
     _, sifted = examine(installation, wide, "first")
     assert sifted.report.accepted
     with pytest.raises(RejectedError, match=r"since contract .* refused the same bytes"):
-        validated_dataset(installation, wide, "first")
+        validate_batch(installation, wide, "first")
     found = EvidenceLog.of(installation, wide.name).history("validated_dataset")
     assert [item.decision for item in found] == ["rejected", "rejected"]
     (entry,) = entries(EvidenceLog.of(installation, wide.name))
@@ -84,15 +84,15 @@ def test_the_same_bytes_under_another_name_are_held_too(
     installation: Installation, wide: GuardedModel, refused: Evidence
 ) -> None:
     put_batch(installation.home.inbox / wide.name, "second", ROWS)
-    dataset(installation, wide, "second")
+    ingest_batch(installation, wide, "second")
     with pytest.raises(RejectedError, match=r"since contract .* refused the same bytes"):
-        validated_dataset(installation, wide, "second")
+        validate_batch(installation, wide, "second")
 
 
 def test_a_release_names_both_contracts_and_the_way_back_goes_through_it(
     installation: Installation, strict: GuardedModel, wide: GuardedModel, refused: Evidence
 ) -> None:
-    decision = release(installation, wide, refused.cause[:12], by="ada", why=WHY)
+    decision = release_entry(installation, wide, refused.cause[:12], by="ada", why=WHY)
     assert decision.inputs["refused_under"] == strict.contract_digest
     assert decision.inputs["released_under"] == wide.contract_digest
     assert (decision.inputs["by"], decision.inputs["why"]) == ("ada", WHY)
@@ -148,11 +148,11 @@ def test_a_decision_that_nobody_signed_releases_nothing_and_is_named(
     kept.unlink()
     path.write_bytes(forge(good))
     with pytest.raises(SecureMLError, match=said) as caught:
-        validated_dataset(installation, wide, "first")
+        validate_batch(installation, wide, "first")
     assert path.name in str(caught.value)
     # The same bytes as they were signed do release it: it was the forgery that was refused.
     path.write_bytes(good)
-    assert validated_dataset(installation, wide, "first").decision == "accepted"
+    assert validate_batch(installation, wide, "first").decision == "accepted"
 
 
 def test_a_decision_that_a_foreign_key_signed_releases_nothing(
@@ -167,7 +167,7 @@ def test_a_decision_that_a_foreign_key_signed_releases_nothing(
     # To whoever trusts that key it is a good decision; here it is not.
     verify_statement(path.read_bytes(), QUARANTINE_DECISION, foreign.trust, path.name)
     with pytest.raises(RejectedError, match="signed by a key that is not in the trust root"):
-        validated_dataset(installation, wide, "first")
+        validate_batch(installation, wide, "first")
 
 
 def test_a_good_decision_about_something_else_releases_nothing(
@@ -186,10 +186,10 @@ def test_a_good_decision_about_something_else_releases_nothing(
         facts={},
     )
     with pytest.raises(RejectedError, match=r"since contract .* refused the same bytes"):
-        validated_dataset(installation, wide, "first")
+        validate_batch(installation, wide, "first")
     other.path.rename(other.path.with_name(f"{refused.cause}.json"))
     with pytest.raises(RejectedError, match="stored under a wrong name"):
-        validated_dataset(installation, wide, "first")
+        validate_batch(installation, wide, "first")
 
 
 def test_what_the_adversary_writes_into_the_quarantine_folder_counts_for_nothing(
@@ -201,17 +201,17 @@ def test_what_the_adversary_writes_into_the_quarantine_folder_counts_for_nothing
     assert entry.state == "open"
     assert entry.refusal.reasons == ("x: 1 of 4 rows above 10",)
     with pytest.raises(RejectedError, match=r"since contract .* refused the same bytes"):
-        validated_dataset(installation, wide, "first")
+        validate_batch(installation, wide, "first")
 
 
 def test_a_discarded_batch_is_released_by_no_contract(
     installation: Installation, wide: GuardedModel, refused: Evidence
 ) -> None:
-    discard(installation, wide, refused.cause, by="ada", why="a test export")
+    discard_entry(installation, wide, refused.cause, by="ada", why="a test export")
     with pytest.raises(RejectedError, match="was discarded already, by ada"):
-        release(installation, wide, refused.cause, by="eve", why="please")
+        release_entry(installation, wide, refused.cause, by="eve", why="please")
     with pytest.raises(RejectedError, match="discarded, never to go on"):
-        validated_dataset(installation, wide, "first")
+        validate_batch(installation, wide, "first")
 
 
 def with_holdout(model: GuardedModel, folder: Path) -> GuardedModel:
@@ -228,37 +228,37 @@ def test_what_was_discarded_goes_on_from_no_older_acceptance(
     tight = guarded_model(tmp_path / "models", keeps=keeps)
     put_batch(installation.home.inbox / old.name, "first", ROWS)
     for batch in ("first", "other"):
-        dataset(installation, old, batch)
-        validated_dataset(installation, old, batch)
+        ingest_batch(installation, old, batch)
+        validate_batch(installation, old, batch)
     if keeps == "rows":
-        refusal = validated_dataset(installation, tight, "first")
+        refusal = validate_batch(installation, tight, "first")
     else:
         with pytest.raises(RejectedError, match="x: 1 of 4 rows above 10"):
-            validated_dataset(installation, tight, "first")
+            validate_batch(installation, tight, "first")
         refusal = EvidenceLog.of(installation, tight.name).latest("validated_dataset")
     # While nobody decided, the older acceptance under the very same contract stands.
-    assert validated_dataset(installation, old, "first").facts["rows"] == 4
-    assert training_set(installation, old).facts["batches"] == {"first": 4, "other": 40}
-    discard(installation, tight, refusal.cause, by="ada", why="poison", in_use=True)
+    assert validate_batch(installation, old, "first").facts["rows"] == 4
+    assert build_training_set(installation, old).facts["batches"] == {"first": 4, "other": 40}
+    discard_entry(installation, tight, refusal.cause, by="ada", why="poison", in_use=True)
     with pytest.raises(RejectedError, match="were discarded, never to go on"):
-        validated_dataset(installation, old, "first")
-    made = training_set(installation, old)
+        validate_batch(installation, old, "first")
+    made = build_training_set(installation, old)
     assert made.facts["batches"] == {"other": 40}
     assert made.facts["left_out"] == {"first": [f"discarded since (quarantine {refusal.cause[:12]})"]}
     if keeps == "rows":  # what was accepted without these rows goes on
-        assert validated_dataset(installation, tight, "first") == refusal
+        assert validate_batch(installation, tight, "first") == refusal
 
 
 def test_changed_rows_that_were_kept_aside_are_named(installation: Installation, tmp_path: Path) -> None:
     """Row numbers that the adversary takes out of the file would let these rows pass the next contract."""
     narrow = guarded_model(tmp_path / "models", keeps="rows")
     put_batch(installation.home.inbox / narrow.name, "first", ROWS)
-    dataset(installation, narrow, "first")
-    first = validated_dataset(installation, narrow, "first")
+    ingest_batch(installation, narrow, "first")
+    first = validate_batch(installation, narrow, "first")
     rows = installation.home.quarantine / narrow.name / first.cause / "failing_rows.csv"
     rows.write_text(rows.read_text().splitlines()[0] + "\n")
     with pytest.raises(RejectedError, match=r"failing_rows\.csv: changed"):
-        validated_dataset(installation, guarded_model(tmp_path / "models", highest=30, keeps="rows"), "first")
+        validate_batch(installation, guarded_model(tmp_path / "models", highest=30, keeps="rows"), "first")
 
 
 def edited_heart_disease(folder: Path) -> GuardedModel:
@@ -281,15 +281,17 @@ def test_no_model_is_released_on_a_quarantined_batch_whose_decision_is_gone_or_f
     installation: Installation, tmp_path: Path
 ) -> None:
     """From the data to the release of a model, through a decision of quarantine."""
-    dataset(installation, heart_disease, "switzerland")
+    ingest_batch(installation, heart_disease, "switzerland")
     with pytest.raises(RejectedError, match="chol: 123 of 123 rows below 50"):
-        validated_dataset(installation, heart_disease, "switzerland")
+        validate_batch(installation, heart_disease, "switzerland")
     refused = EvidenceLog.of(installation, heart_disease.name).latest("validated_dataset")
     edited = edited_heart_disease(tmp_path)
-    decision = release(installation, edited, refused.cause, by="ada", why="the laboratory writes 0 for not measured")
-    dataset(installation, edited, "cleveland")
-    validated_dataset(installation, edited, "cleveland")
-    for stage in (training_set, trained_model, signed_model):
+    decision = release_entry(
+        installation, edited, refused.cause, by="ada", why="the laboratory writes 0 for not measured"
+    )
+    ingest_batch(installation, edited, "cleveland")
+    validate_batch(installation, edited, "cleveland")
+    for stage in (build_training_set, train, sign):
         evidence = stage(installation, edited)
     good = decision.path.read_bytes()
     decision.path.write_bytes(forged(good))
@@ -309,12 +311,12 @@ def test_what_was_discarded_in_production_is_held_in_experiment_too(
 ) -> None:
     """What is only refused in production goes on in experiment, with a warning; a discard is final for both."""
     experiment = replace(installation, policy="experiment")
-    assert validated_dataset(experiment, strict, "first").decision == "accepted"
-    discard(installation, strict, refused.cause, by="ada", why="poison", in_use=True)
+    assert validate_batch(experiment, strict, "first").decision == "accepted"
+    discard_entry(installation, strict, refused.cause, by="ada", why="poison", in_use=True)
     with pytest.raises(EvidenceRejectedError, match="discarded, never to go on"):
-        validated_dataset(experiment, wide, "first")
+        validate_batch(experiment, wide, "first")
     with pytest.raises(RejectedError, match="were discarded, never to go on"):
-        validated_dataset(experiment, strict, "first")
+        validate_batch(experiment, strict, "first")
 
 
 def test_no_further_refusal_of_discarded_bytes_is_released(
@@ -322,30 +324,30 @@ def test_no_further_refusal_of_discarded_bytes_is_released(
 ) -> None:
     between = guarded_model(tmp_path / "models", highest=15)
     with pytest.raises(EvidenceRejectedError, match="x: 1 of 4 rows above 15"):
-        validated_dataset(installation, between, "first")
+        validate_batch(installation, between, "first")
     (_, second) = entries(EvidenceLog.of(installation, between.name))
-    discard(installation, wide, refused.cause, by="ada", why="poison")
+    discard_entry(installation, wide, refused.cause, by="ada", why="poison")
     with pytest.raises(RejectedError, match="the same bytes were discarded before; a discard is final"):
-        release(installation, wide, second.refusal.cause, by="eve", why="please")
+        release_entry(installation, wide, second.refusal.cause, by="eve", why="please")
 
 
 def test_a_refusal_is_released_under_its_own_policy_only(installation: Installation, strict: GuardedModel) -> None:
     """A missing label is refused in experiment too: there are two entries, and a release is of one of them."""
     experiment = replace(installation, policy="experiment")
     put_batch(installation.home.inbox / strict.name, "first", [*ROWS[:1], (2, 2, ""), *ROWS[2:]])
-    dataset(installation, strict, "first")
+    ingest_batch(installation, strict, "first")
     for place in (experiment, installation):
         with pytest.raises(EvidenceRejectedError, match="target: 1 of 4 rows null"):
-            validated_dataset(place, strict, "first")
+            validate_batch(place, strict, "first")
     path = Path(inspect.getfile(strict.trainer))
     lenient = path.with_name("lenient.py")
     lenient.write_text(path.read_text().replace("pa.Check.isin([0, 1])", "pa.Check.isin([0, 1]), nullable=True"))
     wider = load(lenient)
     of_experiment, of_production = entries(EvidenceLog.of(installation, strict.name))
     with pytest.raises(RejectedError, match="was refused under policy experiment, and this is production"):
-        release(installation, wider, of_experiment.refusal.cause, by="ada", why=WHY)
-    release(installation, wider, of_production.refusal.cause, by="ada", why=WHY)
+        release_entry(installation, wider, of_experiment.refusal.cause, by="ada", why=WHY)
+    release_entry(installation, wider, of_production.refusal.cause, by="ada", why=WHY)
     states = [entry.state for entry in entries(EvidenceLog.of(installation, strict.name))]
     assert states == ["open", "released"]
     with pytest.raises(EvidenceRejectedError, match=f"in quarantine .{of_experiment.refusal.cause[:12]}"):
-        validated_dataset(experiment, wider, "first")
+        validate_batch(experiment, wider, "first")

@@ -14,12 +14,12 @@ from pathlib import Path
 from secure_ml.installation import Installation
 from secure_ml.operations.pending_work import undecided_training_set
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.dataset import dataset
-from secure_ml.stages.release import release
-from secure_ml.stages.signed_model import signed_model
-from secure_ml.stages.trained_model import trained_model
-from secure_ml.stages.training_set import training_set
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.dataset import ingest_batch
+from secure_ml.stages.release import decide_release
+from secure_ml.stages.signed_model import sign
+from secure_ml.stages.trained_model import train
+from secure_ml.stages.training_set import build_training_set
+from secure_ml.stages.validated_dataset import validate_batch
 from tests.benchmarks.measuring import measured
 from tests.installed_home import environment_in
 from tests.many_batches import accept_batches, model_to_train, write_batch
@@ -37,14 +37,14 @@ def sensor(installation: Installation, model: GuardedModel) -> Callable[[], obje
 
 
 def promotion(installation: Installation, model: GuardedModel) -> Callable[[], object]:
-    for stage in (training_set, trained_model, signed_model):
+    for stage in (build_training_set, train, sign):
         stage(installation, model)
-    return lambda: release(installation, model)
+    return lambda: decide_release(installation, model)
 
 
 def _take(installation: Installation, model: GuardedModel, batch: str) -> None:
-    dataset(installation, model, batch)
-    validated_dataset(installation, model, batch)
+    ingest_batch(installation, model, batch)
+    validate_batch(installation, model, batch)
 
 
 WORKS = {"intake": intake, "sensor": sensor, "release": promotion}

@@ -22,8 +22,8 @@ from secure_ml.orchestration.integrity_checks import INTACT
 from secure_ml.orchestration.keys import asset_key
 from secure_ml.releases import current_release
 from secure_ml.stage_names import GRAPH_STAGES
-from secure_ml.stages.dataset import dataset
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.dataset import ingest_batch
+from secure_ml.stages.validated_dataset import validate_batch
 from tests.browser.browser_helpers import CONTRASTS, as_screen, keep, require_shown, take_away
 from tests.installed_home import build_home
 
@@ -39,9 +39,9 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         patch.setenv("DAGSTER_HOME", "")
         installation = Installation.from_environment(os.environ)
         for batch in ("switzerland", "va"):
-            dataset(installation, model, batch)
+            ingest_batch(installation, model, batch)
             with pytest.raises(RejectedError):
-                validated_dataset(installation, model, batch)
+                validate_batch(installation, model, batch)
         prepare_dagster(installation)
         with dg.DagsterInstance.get() as instance:
             for stage in GRAPH_STAGES:

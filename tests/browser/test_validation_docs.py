@@ -13,8 +13,8 @@ from secure_ml.errors import RejectedError
 from secure_ml.evidence import EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
-from secure_ml.stages.dataset import dataset
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.dataset import ingest_batch
+from secure_ml.stages.validated_dataset import validate_batch
 from secure_ml.validation_docs import docs_folder, write_own_docs
 from tests.browser.browser_helpers import CONTRASTS, as_screen, keep, require_shown, shown, take_away
 from tests.installed_home import environment_in
@@ -28,9 +28,9 @@ FINDING = "chol: 123 of 123 rows below 50"
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     installation = Installation.from_environment(environment_in(tmp_path_factory.mktemp("docs")))
     for batch in model.batches.files:
-        dataset(installation, model, batch)
+        ingest_batch(installation, model, batch)
         try:
-            validated_dataset(installation, model, batch)
+            validate_batch(installation, model, batch)
         except RejectedError:
             assert batch in ("switzerland", "va")
     write_own_docs(installation)

@@ -43,26 +43,26 @@ from secure_ml.installation import Installation
 from secure_ml.lineage.mlflow_registry import log_model
 from secure_ml.models.heart_disease import model
 from secure_ml.releases import model_digest, releases
-from secure_ml.stages.dataset import dataset
-from secure_ml.stages.drift_report import drift_report
-from secure_ml.stages.inference_log import inference_log
-from secure_ml.stages.release import release
-from secure_ml.stages.signed_model import signed_model
-from secure_ml.stages.trained_model import trained_model
-from secure_ml.stages.training_set import training_set
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.dataset import ingest_batch
+from secure_ml.stages.drift_report import report_drift
+from secure_ml.stages.inference_log import seal_log
+from secure_ml.stages.release import decide_release
+from secure_ml.stages.signed_model import sign
+from secure_ml.stages.trained_model import train
+from secure_ml.stages.training_set import build_training_set
+from secure_ml.stages.validated_dataset import validate_batch
 from tests.installed_home import PATIENT, copy_home, environment_in
 
 RECORDS = 50
 STAGES: dict[str, Callable[[Installation], object]] = {
-    "dataset": lambda place: dataset(place, model, "cleveland"),
-    "validated_dataset": lambda place: validated_dataset(place, model, "cleveland"),
-    "training_set": lambda place: training_set(place, model),
-    "trained_model": lambda place: trained_model(place, model),
-    "signed_model": lambda place: signed_model(place, model),
-    "release": lambda place: release(place, model),
-    "inference_log": lambda place: inference_log(place, model),
-    "drift_report": lambda place: drift_report(place, model),
+    "dataset": lambda place: ingest_batch(place, model, "cleveland"),
+    "validated_dataset": lambda place: validate_batch(place, model, "cleveland"),
+    "training_set": lambda place: build_training_set(place, model),
+    "trained_model": lambda place: train(place, model),
+    "signed_model": lambda place: sign(place, model),
+    "release": lambda place: decide_release(place, model),
+    "inference_log": lambda place: seal_log(place, model),
+    "drift_report": lambda place: report_drift(place, model),
 }
 
 

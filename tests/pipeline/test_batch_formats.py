@@ -19,12 +19,12 @@ from secure_ml.evidence import Evidence, read_subjects
 from secure_ml.installation import Installation
 from secure_ml.operations.dataset_versions import compare
 from secure_ml.operations.integrity_check import check_stage
-from secure_ml.operations.pending_work import arrivals
+from secure_ml.operations.pending_work import pending_inbox_batches
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.dataset import BATCH_FILES, dataset, dataset_folder
+from secure_ml.stages.dataset import BATCH_FILES, dataset_folder, ingest_batch
 from secure_ml.stages.incoming import batch_names
-from secure_ml.stages.training_set import TRAINING_FILE, training_set
-from secure_ml.stages.validated_dataset import TABLE_FILE, validated_dataset
+from secure_ml.stages.training_set import TRAINING_FILE, build_training_set
+from secure_ml.stages.validated_dataset import TABLE_FILE, validate_batch
 from secure_ml.tables.batch_files import open_batch
 from tests.installed_home import environment_in, flip, serving
 from tests.pipeline.test_own_model import run_script
@@ -57,7 +57,7 @@ def put(installation: Installation, model: GuardedModel, name: str, content: byt
 
 
 def take_in(installation: Installation, model: GuardedModel, batch: str) -> tuple[Evidence, Evidence]:
-    return dataset(installation, model, batch), validated_dataset(installation, model, batch)
+    return ingest_batch(installation, model, batch), validate_batch(installation, model, batch)
 
 
 def test_a_batch_of_each_kind_is_kept_as_it_came_and_gives_the_same_table(installation: Installation) -> None:
@@ -163,7 +163,7 @@ def test_not_a_number_is_missing_to_the_training_set(installation: Installation,
     given = guarded_model(tmp_path / "model")
     model = replace(given, batches=replace(given.batches, files={"other": tmp_path / "other.parquet"}))
     take_in(installation, model, "other")
-    made = training_set(installation, model)
+    made = build_training_set(installation, model)
     rows_kept = made.facts["rows"]
     assert isinstance(rows_kept, dict)
     assert sum(rows_kept.values()) == 40
@@ -186,11 +186,11 @@ def test_two_files_of_one_name_are_quarantined_and_stop_no_other_batch(installat
     model = model_on()
     for name in ("twice.csv", "twice.parquet", "once.parquet"):
         put(installation, model, name, rendered(FRAME, Path(name).suffix))
-    assert [arrival.batch for arrival in arrivals(installation, model)] == ["once", "twice"]
+    assert [arrival.batch for arrival in pending_inbox_batches(installation, model)] == ["once", "twice"]
     with pytest.raises(RejectedError, match="2 files are batch twice; remove all but one"):
-        dataset(installation, model, "twice")
+        ingest_batch(installation, model, "twice")
     take_in(installation, model, "once")
-    assert arrivals(installation, model) == []
+    assert pending_inbox_batches(installation, model) == []
 
 
 def test_a_changed_byte_of_a_stored_parquet_batch_is_found(installation: Installation) -> None:
@@ -199,7 +199,7 @@ def test_a_changed_byte_of_a_stored_parquet_batch_is_found(installation: Install
     given, _ = take_in(installation, model, "next")
     flip(dataset_folder(installation.home, model.name, given.inputs["version"]) / "batch.parquet")
     with pytest.raises(RejectedError, match=r"batch\.parquet: changed"):
-        validated_dataset(installation, model, "next")
+        validate_batch(installation, model, "next")
     for stage in ("dataset", "validated_dataset"):
         assert "batch.parquet: changed" in check_stage(installation, model, stage)[1][0]
 

@@ -23,8 +23,8 @@ from secure_ml.evidence import Evidence, EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.releases import current_release
-from secure_ml.stages.drift_report import drift_report
-from secure_ml.stages.inference_log import inference_log
+from secure_ml.stages.drift_report import report_drift
+from secure_ml.stages.inference_log import seal_log
 from tests.installed_home import flip, serving
 from tests.wait import until
 
@@ -134,8 +134,8 @@ def test_a_drift_alarm_is_answered_once(ready: dict[str, str], place: Installati
     with serving(ready) as service:
         statuses = [service.post("/predict", row)[0] for row in rows]
     assert set(statuses) == {200, 400}
-    inference_log(place, model)
-    assert drift_report(place, model).decision == "rejected"
+    seal_log(place, model)
+    assert report_drift(place, model).decision == "rejected"
     with daemon(ready):
         until(lambda: newest(place, "drift_response") is not None, seconds=150)
         until(lambda: all(run.is_finished for run in runs()), seconds=60)
@@ -147,9 +147,9 @@ def test_a_drift_alarm_is_answered_once(ready: dict[str, str], place: Installati
 
 def _va_first(place: Installation) -> list[tuple[str, list[dict[str, float | None]]]]:
     from assets.live_traffic import live_rows
-    from secure_ml.stages.dataset import dataset
+    from secure_ml.stages.dataset import ingest_batch
 
-    dataset(place, model, "va")
+    ingest_batch(place, model, "va")
     windows = live_rows(place, model, warn=pytest.fail)
     assert len(windows) == 2
     return windows

@@ -22,15 +22,15 @@ from secure_ml.evidence import EvidenceLog
 from secure_ml.home import Home
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
-from secure_ml.operations.drift_response import drift_response
+from secure_ml.operations.drift_response import respond_to_drift
 from secure_ml.orchestration.integrity_checks import INTACT
 from secure_ml.orchestration.keys import asset_key, job_name
 from secure_ml.quarantine.entries import entries
 from secure_ml.releases import current_release
 from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import GRAPH_STAGES
-from secure_ml.stages.dataset import dataset
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.dataset import ingest_batch
+from secure_ml.stages.validated_dataset import validate_batch
 from tests.installed_home import flip
 from tests.pages import HOSTILE, Page, hostile_evidence, require_inert
 from tests.sample_model import guarded_model
@@ -135,9 +135,9 @@ def test_a_model_without_a_release_needs_a_person(installation: Installation) ->
 
 
 def test_a_rejected_batch_needs_a_decision_and_links_to_its_page(released: Installation) -> None:
-    dataset(released, model, "switzerland")
+    ingest_batch(released, model, "switzerland")
     with pytest.raises(RejectedError, match="chol: 123 of 123 rows below 50"):
-        validated_dataset(released, model, "switzerland")
+        validate_batch(released, model, "switzerland")
     (entry,) = entries(EvidenceLog.of(released, model.name))
     page = page_of(released)
     for fact in ("✕ 1 waiting", "1 thing needs a person", "1 batch in quarantine needs a decision", "\nswitzerland\n"):
@@ -246,20 +246,20 @@ def test_a_drift_alarm_needs_a_person_until_somebody_decides(
 ) -> None:
     from dataclasses import replace
 
-    from secure_ml.operations.quarantine_decisions import discard
-    from secure_ml.stages.drift_report import drift_report
+    from secure_ml.operations.quarantine_decisions import discard_entry
+    from secure_ml.stages.drift_report import report_drift
 
     strict = replace(model, drift=replace(model.drift, alpha=0.999999, min_effect=0.0, response="quarantine"))
-    report = drift_report(released, strict)
+    report = report_drift(released, strict)
     assert report.decision == "rejected", "these settings make an alarm of any two windows"
     page = page_of(released)
     for fact in ("✕ alarm", "Drift alarm: ", "No response is recorded yet."):
         assert fact in page.text, fact
-    response = drift_response(released, strict)
+    response = respond_to_drift(released, strict)
     page = page_of(released)
     for fact in ("The window is in quarantine.", "1 window in quarantine needs a decision"):
         assert fact in page.text, fact
-    discard(released, strict, response.cause, by="ada", why="a test")
+    discard_entry(released, strict, response.cause, by="ada", why="a test")
     page = page_of(released)
     for fact in ("! alarm, decided", HEALTHY):
         assert fact in page.text, fact

@@ -134,9 +134,9 @@ def test_a_dummy_classifier_fails_the_quality_gate_and_is_never_signed(tmp_path:
         ).replace("sklearn.linear_model._logistic.LogisticRegression", "sklearn.dummy.DummyClassifier")
     )
     said = run_script(_DUMMY, environment_with(site, environment_in(tmp_path)))
-    assert "holdout ROC AUC 0.500 is below 0.700" in said["trained_model"]
-    assert "gain of 0.000 over a dummy classifier" in said["trained_model"]
-    assert said["signed_model"] == said["trained_model"], "the next stage refuses for the same reason"
+    assert "holdout ROC AUC 0.500 is below 0.700" in said["train"]
+    assert "gain of 0.000 over a dummy classifier" in said["train"]
+    assert said["sign"] == said["train"], "the next stage refuses for the same reason"
 
 
 def test_a_drift_alarm_retrains_a_candidate_and_only_the_promotion_rule_moves_it_on(tmp_path: Path) -> None:
@@ -181,23 +181,23 @@ from secure_ml.errors import SecureMLError
 from secure_ml.releases import current_release
 from secure_ml.installation import Installation
 from secure_ml.spec import find_model
-from secure_ml.stages.dataset import dataset
-from secure_ml.stages.drift_report import drift_report
-from secure_ml.operations.drift_response import drift_response
-from secure_ml.stages.inference_log import inference_log
-from secure_ml.stages.release import release
-from secure_ml.stages.signed_model import signed_model
-from secure_ml.stages.trained_model import trained_model
-from secure_ml.stages.training_set import training_set
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.dataset import ingest_batch
+from secure_ml.stages.drift_report import report_drift
+from secure_ml.operations.drift_response import respond_to_drift
+from secure_ml.stages.inference_log import seal_log
+from secure_ml.stages.release import decide_release
+from secure_ml.stages.signed_model import sign
+from secure_ml.stages.trained_model import train
+from secure_ml.stages.training_set import build_training_set
+from secure_ml.stages.validated_dataset import validate_batch
 place, model = Installation.from_environment(os.environ), find_model("tiny")
 """
 _DUMMY = """
-dataset(place, model, "first")
-validated_dataset(place, model, "first")
-training_set(place, model)
+ingest_batch(place, model, "first")
+validate_batch(place, model, "first")
+build_training_set(place, model)
 said = {}
-for stage in (trained_model, signed_model):
+for stage in (train, sign):
     try:
         stage(place, model)
         said[stage.__name__] = "accepted"
@@ -207,36 +207,36 @@ print(json.dumps(said))
 """
 _BOTH = """
 for batch in ("first", "second"):
-    dataset(place, model, batch)
-    validated_dataset(place, model, batch)
+    ingest_batch(place, model, batch)
+    validate_batch(place, model, batch)
 print("{}")
 """
 _FIRST = """
-validated_dataset(place, model, "first")
+validate_batch(place, model, "first")
 try:
-    training_set(place, model)
+    build_training_set(place, model)
 except SecureMLError as error:
     print(json.dumps({"said": str(error)}))
 """
 _RELEASE = """
-dataset(place, model, "first")
-validated_dataset(place, model, "first")
-for stage in (training_set, trained_model, signed_model, release):
+ingest_batch(place, model, "first")
+validate_batch(place, model, "first")
+for stage in (build_training_set, train, sign, decide_release):
     stage(place, model)
 print("{}")
 """
 _ALARM = """
-dataset(place, model, "second")
-validated_dataset(place, model, "second")
-inference_log(place, model)
-report = drift_report(place, model)
+ingest_batch(place, model, "second")
+validate_batch(place, model, "second")
+seal_log(place, model)
+report = report_drift(place, model)
 champion = current_release(place.home, place.trust, "tiny").model_digest
-answer = drift_response(place, model)
+answer = respond_to_drift(place, model)
 after = current_release(place.home, place.trust, "tiny").model_digest
-decision, _ = release(place, model)
+decision, _ = decide_release(place, model)
 print(json.dumps({
     "alarm": report.decision, "response": answer.inputs["response"], "candidate": answer.inputs["candidate"],
     "champion": champion, "released_after_the_alarm": after, "decided_on": decision.inputs["model"],
-    "answer": answer.document, "answered_again": drift_response(place, model).document,
+    "answer": answer.document, "answered_again": respond_to_drift(place, model).document,
 }))
 """

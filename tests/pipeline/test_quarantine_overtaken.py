@@ -23,12 +23,12 @@ from secure_ml.quarantine.entries import entries
 from secure_ml.signing.keys import Signer
 from secure_ml.spec import GuardedModel, Split
 from secure_ml.stage_names import QUARANTINE_DECISION
-from secure_ml.stages.dataset import dataset
-from secure_ml.stages.release import release
-from secure_ml.stages.signed_model import signed_model
-from secure_ml.stages.trained_model import trained_model
-from secure_ml.stages.training_set import training_set
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.dataset import ingest_batch
+from secure_ml.stages.release import decide_release
+from secure_ml.stages.signed_model import sign
+from secure_ml.stages.trained_model import train
+from secure_ml.stages.training_set import build_training_set
+from secure_ml.stages.validated_dataset import validate_batch
 from secure_ml.validation_docs.index_page import render_index
 from secure_ml.validation_docs.state import NamedHome, load_state
 from tests.readme_model import rows
@@ -72,14 +72,14 @@ def command(
     return run
 
 
-def sign(folder: Path, signer: Signer, *names: str) -> None:
+def sign_manifest_of(folder: Path, signer: Signer, *names: str) -> None:
     batches = {f"{name}.csv": sha256((folder / f"{name}.csv").read_bytes()) for name in names}
     (folder / MANIFEST_FILE).write_bytes(sign_manifest("sales", batches, signer))
 
 
 def take_in(installation: Installation, model: GuardedModel) -> None:
-    dataset(installation, model, FIRST)
-    validated_dataset(installation, model, FIRST)
+    ingest_batch(installation, model, FIRST)
+    validate_batch(installation, model, FIRST)
 
 
 def refuse(installation: Installation, model: GuardedModel) -> str:
@@ -101,7 +101,7 @@ def test_a_refusal_that_the_same_bytes_have_overtaken_waits_for_nobody(
     assert (code, "  open " in out) == (0, True)
     assert "1 in quarantine, 1 undecided" in err
     assert "Blocked now (1)" in index(installation)
-    sign(folder, signer, "first")
+    sign_manifest_of(folder, signer, "first")
     take_in(installation, guarded)
     at = EvidenceLog.of(installation, guarded.name).latest("dataset", batch=FIRST).made_at[:16]
     code, out, err = command("quarantine", "list")
@@ -121,9 +121,9 @@ def test_other_bytes_or_another_name_overtake_nothing(
     refuse(installation, guarded)
     (folder / "second.csv").write_bytes(GOOD)
     (folder / "first.csv").write_bytes(GOOD + b"1,1,1\n")
-    sign(folder, signer, "first", "second")
+    sign_manifest_of(folder, signer, "first", "second")
     take_in(installation, guarded)
-    dataset(installation, guarded, "sales.second")
+    ingest_batch(installation, guarded, "sales.second")
     assert "1 in quarantine, 1 undecided" in command("quarantine", "list")[2]
 
 
@@ -132,7 +132,7 @@ def test_what_the_contract_refused_is_not_overtaken_by_bytes_that_are_taken_in(
 ) -> None:
     (folder / "first.csv").write_bytes(BROKEN)
     refuse(installation, guarded)
-    sign(folder, signer, "first")
+    sign_manifest_of(folder, signer, "first")
     refuse(installation, guarded)
     states = [entry.state for entry in entries(EvidenceLog.of(installation, guarded.name))]
     assert states == ["accepted", "open"]
@@ -160,16 +160,16 @@ def test_what_a_release_was_trained_on_is_discarded_by_who_says_so_alone(
 ) -> None:
     identity = refuse(installation, guarded)[:12]
     (folder / "second.csv").write_bytes(rows(60, seed=5).encode())
-    sign(folder, signer, "first", "second")
+    sign_manifest_of(folder, signer, "first", "second")
     for batch in (FIRST, "sales.second"):
-        dataset(installation, guarded, batch)
-    validated_dataset(installation, guarded, "sales.second")
+        ingest_batch(installation, guarded, batch)
+    validate_batch(installation, guarded, "sales.second")
     discarding = ("quarantine", "discard", "tiny", identity, "--why", "tidied up")
     code, _, err = command(*discarding)
     assert (code, "batch sales.first is taken in, and not validated yet" in err) == (1, True)
-    validated_dataset(installation, guarded, FIRST)
-    made = training_set(installation, guarded)
-    for stage in (trained_model, signed_model, release):
+    validate_batch(installation, guarded, FIRST)
+    made = build_training_set(installation, guarded)
+    for stage in (train, sign, decide_release):
         stage(installation, guarded)
     code, _, err = command(*discarding)
     assert code == 1
@@ -182,47 +182,47 @@ def test_what_a_release_was_trained_on_is_discarded_by_who_says_so_alone(
     ):
         assert said in err
     assert EvidenceLog.of(installation, guarded.name).history(QUARANTINE_DECISION) == []
-    assert training_set(installation, guarded) == made
+    assert build_training_set(installation, guarded) == made
 
     code, _, err = command(*discarding, "--in-use")
     assert (code, "sales.first is discarded for good" in err) == (0, True)
     said = f"not accepted (discarded since (quarantine {identity})); take other bytes in under its name"
     with pytest.raises(RejectedError, match=re.escape(said)):
-        training_set(installation, guarded)
+        build_training_set(installation, guarded)
     (folder / "first.csv").write_bytes(GOOD + b"1,1,1\n")
-    sign(folder, signer, "first", "second")
+    sign_manifest_of(folder, signer, "first", "second")
     take_in(installation, guarded)
-    assert training_set(installation, guarded).cause != made.cause
+    assert build_training_set(installation, guarded).cause != made.cause
 
 
 def test_a_batch_that_its_manifest_withdrew_waits_and_a_discard_keeps_it_out(
     folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer, command: Command
 ) -> None:
     (folder / "second.csv").write_bytes(rows(60, seed=5).encode())
-    sign(folder, signer, "first", "second")
+    sign_manifest_of(folder, signer, "first", "second")
     for batch in (FIRST, "sales.second"):
-        dataset(installation, guarded, batch)
-        validated_dataset(installation, guarded, batch)
-    sign(folder, signer, "first")
+        ingest_batch(installation, guarded, batch)
+        validate_batch(installation, guarded, batch)
+    sign_manifest_of(folder, signer, "first")
     for _ in range(2):
         with pytest.raises(RejectedError, match="its digest is not in the source's signed manifest"):
-            dataset(installation, guarded, "sales.second")
+            ingest_batch(installation, guarded, "sales.second")
     (entry,) = entries(EvidenceLog.of(installation, guarded.name))
     identity = entry.refusal.cause[:12]
     assert f"{identity}  open       tiny  sales.second" in command("quarantine", "list")[1]
     assert "Blocked now (1)" in index(installation)
     assert "source_withdrawal sales.second   rejected" in command("status", "tiny")[1]
-    both = training_set(installation, guarded)
+    both = build_training_set(installation, guarded)
     assert set(both.facts["batches"]) == {FIRST, "sales.second"}, "what was accepted stands until a person decides"
     assert command("quarantine", "discard", identity, "--why", "withdrawn")[0] == 1
     assert command("quarantine", "discard", identity, "--why", "withdrawn", "--in-use")[0] == 0
-    made = training_set(installation, guarded)
+    made = build_training_set(installation, guarded)
     assert set(made.facts["batches"]) == {FIRST}
     assert made.facts["left_out"] == {"sales.second": [f"discarded since (quarantine {identity})"]}
-    sign(folder, signer, "first", "second")
-    dataset(installation, guarded, "sales.second")
+    sign_manifest_of(folder, signer, "first", "second")
+    ingest_batch(installation, guarded, "sales.second")
     with pytest.raises(RejectedError, match="discarded, never to go on"):
-        validated_dataset(installation, guarded, "sales.second")
+        validate_batch(installation, guarded, "sales.second")
     assert "1 in quarantine, 0 undecided" in command("quarantine", "list")[2]
 
 
@@ -230,7 +230,7 @@ def test_a_withdrawal_is_newer_than_the_acceptance_and_overtaken_when_the_manife
     folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer, command: Command
 ) -> None:
     refuse(installation, guarded)
-    sign(folder, signer, "first")
+    sign_manifest_of(folder, signer, "first")
     take_in(installation, guarded)
     manifest = (folder / MANIFEST_FILE).read_bytes()
     for known in ([], ["accepted"]):
@@ -250,7 +250,7 @@ def test_bytes_that_are_refused_and_nowhere_used_are_discarded_as_they_are(
 ) -> None:
     (folder / "first.csv").write_bytes(BROKEN)
     refuse(installation, guarded)
-    sign(folder, signer, "first")
+    sign_manifest_of(folder, signer, "first")
     refuse(installation, guarded)
     for entry in entries(EvidenceLog.of(installation, guarded.name)):
         assert command("quarantine", "discard", "tiny", entry.refusal.cause, "--why", "no")[0] == 0

@@ -21,8 +21,8 @@ from secure_ml.inference_log.segments import newest_records, read_unsealed, unse
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.releases import current_release, publish_release
-from secure_ml.stages.inference_log import inference_log, sealed_segments
-from secure_ml.stages.release import release
+from secure_ml.stages.inference_log import seal_log, sealed_segments
+from secure_ml.stages.release import decide_release
 from tests.installed_home import PATIENT, Service, SharedHome, copy_home, run_to_release, serving, start_service
 from tests.wait import until
 
@@ -260,7 +260,7 @@ def test_no_acknowledged_record_is_missing_after_sigkill_under_load(rounds: int,
     }
     assert acknowledged <= logged
     assert len(acknowledged) > rounds * 5
-    inference_log(place, model)
+    seal_log(place, model)
     sealed = {
         record.id for record in newest_records(place.home, model.name, 100_000, sealed_segments(place, model.name))
     }
@@ -280,12 +280,12 @@ def test_a_forged_record_is_not_sealed(ready: dict[str, str]) -> None:
     from secure_ml.errors import RejectedError
 
     with pytest.raises(RejectedError, match="1 of 1 records name a model that was never released"):
-        inference_log(place, model)
+        seal_log(place, model)
 
 
 def test_a_second_batch_goes_through_the_promotion_rule(ready: dict[str, str]) -> None:
     place = Installation.from_environment(ready)
     run_to_release(place, model, "hungarian")
-    decision, now = release(place, model)
+    decision, now = decide_release(place, model)
     assert (decision.decision, now.number) == ("rejected", 1)
     assert "is below the champion's" in decision.reasons[0]

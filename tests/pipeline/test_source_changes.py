@@ -18,14 +18,14 @@ from secure_ml.errors import RejectedError
 from secure_ml.evidence import Evidence, EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.operations.integrity_check import check_stage
-from secure_ml.operations.pending_work import arrivals, source_arrivals
+from secure_ml.operations.pending_work import pending_inbox_batches, pending_source_batches
 from secure_ml.quarantine.folder import BYTES_FILE, MAX_KEPT_BYTES
 from secure_ml.signing.envelope import sign_statement
 from secure_ml.signing.keys import Signer
 from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import SOURCE_MANIFEST, SOURCE_MANIFEST_SEEN
-from secure_ml.stages.dataset import dataset
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.dataset import ingest_batch
+from secure_ml.stages.validated_dataset import validate_batch
 from tests.installed_home import environment_in
 from tests.pipeline.test_daemon import daemon
 from tests.pipeline.test_own_model import run_script
@@ -38,7 +38,7 @@ FIRST = datetime.now(UTC) - timedelta(days=3)
 
 
 def take_in(installation: Installation, model: GuardedModel, batch: str) -> tuple[Evidence, Evidence]:
-    return dataset(installation, model, batch), validated_dataset(installation, model, batch)
+    return ingest_batch(installation, model, batch), validate_batch(installation, model, batch)
 
 
 def sign(folder: Path, signer: Signer, issued: datetime | None = None) -> bytes:
@@ -50,7 +50,7 @@ def sign(folder: Path, signer: Signer, issued: datetime | None = None) -> bytes:
 
 def refused(installation: Installation, model: GuardedModel, batch: str = "sales.january") -> str:
     with pytest.raises(RejectedError) as caught:
-        dataset(installation, model, batch)
+        ingest_batch(installation, model, batch)
     return str(caught.value)
 
 
@@ -78,9 +78,9 @@ def test_an_older_version_that_comes_again_is_named_and_is_the_newest(
     made: list[tuple[Evidence, Evidence]] = []
     for content in (GOOD, LATER, GOOD, LATER):
         (inbox / "january.csv").write_bytes(content)
-        assert [arrival.batch for arrival in arrivals(installation, model)] == ["january"]
+        assert [arrival.batch for arrival in pending_inbox_batches(installation, model)] == ["january"]
         made.append(take_in(installation, model, "january"))
-        assert arrivals(installation, model) == []
+        assert pending_inbox_batches(installation, model) == []
         assert take_in(installation, model, "january") == made[-1], "asked once more, nothing new is recorded"
         assert made[-1][1].inputs["version"] == sha256(content), "the newest is what came last"
     assert len({given.document for given, _ in made}) == 4
@@ -162,7 +162,7 @@ def test_a_batch_that_was_withdrawn_before_it_came_does_not_come_with_an_older_m
 
     (folder / "february.csv").write_bytes(POISON)
     (folder / MANIFEST_FILE).write_bytes(old)
-    assert [arrival.batch for arrival in source_arrivals(installation, guarded)] == ["sales.february"]
+    assert [arrival.batch for arrival in pending_source_batches(installation, guarded)] == ["sales.february"]
     assert "was seen before" in refused(installation, guarded, "sales.february")
 
 
@@ -208,7 +208,7 @@ def test_forged_evidence_of_a_manifest_is_found_and_believed_by_nobody(
     assert check_stage(installation, guarded, SOURCE_MANIFEST_SEEN) == (1, [])
     seen.write_bytes(seen.read_bytes().replace(b"signatures", b"signaturez"))
     with pytest.raises(Exception, match=r"evidence tiny/source_manifest_seen/.*: expected a DSSE envelope"):
-        dataset(installation, guarded, "sales.january")
+        ingest_batch(installation, guarded, "sales.january")
     assert "expected a DSSE envelope" in check_stage(installation, guarded, SOURCE_MANIFEST_SEEN)[1][0]
 
 

@@ -18,8 +18,8 @@ from secure_ml.digests import sha256
 from secure_ml.errors import MalformedError, RejectedError, UnavailableError
 from secure_ml.installation import Installation
 from secure_ml.signing.keys import Signer
-from secure_ml.stages.dataset import dataset
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.dataset import ingest_batch
+from secure_ml.stages.validated_dataset import validate_batch
 from tests.installed_home import flip
 from tests.readme_model import rows
 from tests.sources_support import GOOD, POISON, follow_changes, model_on, parquet
@@ -77,8 +77,8 @@ def test_files_and_folders_are_batches_and_go_through_both_gates(repository: Pat
     assert source.names() == ["january", "may", "raw.deep.april", "raw.march"]
     model = model_on(sources={"lab": source})
     for batch in ("lab.january", "lab.may", "lab.raw.march"):
-        dataset(installation, model, batch)
-        assert validated_dataset(installation, model, batch).facts["rows"] == 60
+        ingest_batch(installation, model, batch)
+        assert validate_batch(installation, model, batch).facts["rows"] == 60
     assert source.fetch("raw.deep.april", max_bytes=1 << 20) == GOOD
 
 
@@ -112,10 +112,10 @@ def test_md5_is_no_defence_against_who_writes_the_repository_and_the_manifest_is
     manifest = sign_manifest("lab", {"january.csv": sha256(GOOD)}, signer)
     (repository / MANIFEST_FILE).write_bytes(manifest)
     write_file(repository, "january.csv", POISON)
-    dataset(installation, model_on(sources={"lab": DVC(repository, require_manifest=False)}), "lab.january")
+    ingest_batch(installation, model_on(sources={"lab": DVC(repository, require_manifest=False)}), "lab.january")
     guarded = model_on(sources={"lab": DVC(repository)})
     with pytest.raises(RejectedError, match=r"lab\.january: its digest is not in the source's signed manifest"):
-        dataset(installation, guarded, "lab.january")
+        ingest_batch(installation, guarded, "lab.january")
 
 
 def test_what_is_not_in_the_cache_is_unavailable(repository: Path) -> None:

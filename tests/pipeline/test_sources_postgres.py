@@ -14,9 +14,9 @@ from secure_ml.digests import sha256
 from secure_ml.errors import MalformedError, PreconditionError, RejectedError, SecureMLError, UnavailableError
 from secure_ml.installation import Installation
 from secure_ml.signing.keys import Signer
-from secure_ml.stages.dataset import dataset
+from secure_ml.stages.dataset import ingest_batch
 from secure_ml.stages.incoming import batch_names
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.validated_dataset import validate_batch
 from tests.postgres_support import BINARIES, PASSWORD, environment_of, postgres_server
 from tests.sources_support import follow_changes, model_on
 
@@ -79,9 +79,9 @@ def test_a_table_and_a_query_go_through_both_gates(installation: Installation) -
     model = model_on(sources={"shop": source})
     assert batch_names(model, installation.home) == ["shop.all", "shop.some"]
     for batch, rows in (("shop.all", 50), ("shop.some", 30)):
-        dataset(installation, model, batch)
-        assert validated_dataset(installation, model, batch).facts["rows"] == rows
-    assert dataset(installation, model, "shop.some").facts["source"] == "postgres query some"
+        ingest_batch(installation, model, batch)
+        assert validate_batch(installation, model, batch).facts["rows"] == rows
+    assert ingest_batch(installation, model, "shop.some").facts["source"] == "postgres query some"
 
 
 def test_a_table_is_the_same_bytes_whatever_the_session_of_the_user_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,9 +115,9 @@ def test_a_signed_manifest_lists_a_database_too(installation: Installation, sign
     query = Query("select x, y, target from shop.sales order by id")
     model = model_on(sources={"shop": Postgres({"all": query}, manifest=path)})
     with pytest.raises(RejectedError, match="its source shop has no signed manifest"):
-        dataset(installation, model, "shop.all")
+        ingest_batch(installation, model, "shop.all")
     path.write_bytes(sign_manifest("shop", {"all.csv": sha256(fetched(query))}, signer))
-    dataset(installation, model, "shop.all")
+    ingest_batch(installation, model, "shop.all")
 
 
 def test_a_name_is_quoted_and_a_value_is_bound() -> None:

@@ -16,7 +16,7 @@ from secure_ml.digests import sha256
 from secure_ml.errors import PreconditionError, RejectedError
 from secure_ml.evidence import Evidence, EvidenceLog
 from secure_ml.installation import Installation
-from secure_ml.operations.pending_work import arrivals
+from secure_ml.operations.pending_work import pending_inbox_batches
 from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.orchestration.sensors import model_sensors
 from secure_ml.signing.envelope import sign_statement, verify_statement
@@ -25,16 +25,16 @@ from secure_ml.signing.keys import Signer
 from secure_ml.signing.trust import Trust
 from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import SOURCE_MANIFEST
-from secure_ml.stages.dataset import dataset
+from secure_ml.stages.dataset import ingest_batch
 from secure_ml.stages.incoming import batch_names
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.validated_dataset import validate_batch
 from tests.installed_home import environment_in, flip
 from tests.sources_support import GOOD, POISON, model_on
 
 
 def take_in(installation: Installation, model: GuardedModel, batch: str) -> Evidence:
-    dataset(installation, model, batch)
-    return validated_dataset(installation, model, batch)
+    ingest_batch(installation, model, batch)
+    return validate_batch(installation, model, batch)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def sign(folder: Path, signer: Signer, source: str = "sales") -> None:
 def refused(installation: Installation, model: GuardedModel, batch: str = "sales.january") -> str:
     """Take a batch in, which must be refused; return why, as the quarantine has it too."""
     with pytest.raises(RejectedError) as caught:
-        dataset(installation, model, batch)
+        ingest_batch(installation, model, batch)
     entries = [
         json.loads(path.read_text()) for path in installation.home.quarantine.glob(f"{model.name}/*/findings.json")
     ]
@@ -72,7 +72,7 @@ def test_a_poisoned_batch_goes_through_without_the_control_and_is_quarantined_wi
     newest = EvidenceLog.of(installation, "tiny").latest("dataset", batch="sales.january")
     assert newest.decision == "rejected"
     with pytest.raises(RejectedError, match="its digest is not in"):
-        validated_dataset(installation, guarded, "sales.january")
+        validate_batch(installation, guarded, "sales.january")
 
     (folder / "january.csv").write_bytes(GOOD)
     assert take_in(installation, guarded, "sales.january").decision == "accepted"
@@ -89,10 +89,10 @@ def test_a_poisoned_batch_in_the_inbox_likewise(installation: Installation, sign
     guarded = model_on(require_inbox_manifest=True)
     assert "january: its digest is not in the source's signed manifest" in refused(installation, guarded, "january")
     (inbox / "january.csv").write_bytes(GOOD)
-    (arrival,) = arrivals(installation, guarded)
+    (arrival,) = pending_inbox_batches(installation, guarded)
     assert arrival.batch == "january"
     take_in(installation, guarded, "january")
-    assert arrivals(installation, guarded) == []
+    assert pending_inbox_batches(installation, guarded) == []
 
 
 def test_the_sensors_take_a_batch_in_once_its_manifest_came(
@@ -142,18 +142,18 @@ def test_what_was_taken_in_before_a_manifest_was_required_is_not_validated_after
     inbox = installation.home.inbox / "tiny"
     inbox.mkdir(parents=True)
     (inbox / "january.csv").write_bytes(POISON)
-    dataset(installation, model_on(), "january")
+    ingest_batch(installation, model_on(), "january")
     with pytest.raises(RejectedError, match="it was taken in without a signed manifest, and one is required now"):
-        validated_dataset(installation, model_on(require_inbox_manifest=True), "january")
+        validate_batch(installation, model_on(require_inbox_manifest=True), "january")
 
 
 def test_a_batch_whose_source_is_no_longer_one_of_the_models_is_not_validated(
     folder: Path, guarded: GuardedModel, installation: Installation, signer: Signer
 ) -> None:
     sign(folder, signer)
-    dataset(installation, guarded, "sales.january")
+    ingest_batch(installation, guarded, "sales.january")
     with pytest.raises(RejectedError, match="unknown source"):
-        validated_dataset(installation, model_on(), "sales.january")
+        validate_batch(installation, model_on(), "sales.january")
 
 
 def test_the_inbox_cannot_pretend_to_be_a_source(
@@ -164,9 +164,9 @@ def test_the_inbox_cannot_pretend_to_be_a_source(
     inbox.mkdir(parents=True)
     (inbox / "sales.january.csv").write_bytes(POISON)
     assert batch_names(model_on(), installation.home) == ["sales.january"], "without the source it is a batch"
-    assert arrivals(installation, guarded) == []
+    assert pending_inbox_batches(installation, guarded) == []
     assert batch_names(guarded, installation.home) == ["sales.january"]
-    taken = dataset(installation, guarded, "sales.january")
+    taken = ingest_batch(installation, guarded, "sales.january")
     assert taken.inputs["version"] == sha256(GOOD)
 
 
@@ -314,7 +314,7 @@ def test_a_source_whose_part_of_the_trust_root_is_empty_believes_nobody(
     (installation.trust.root / "sources" / "sales" / "keys").mkdir(parents=True)
     sign(folder, signer)
     with pytest.raises(PreconditionError, match="no public key in"):
-        dataset(installation, guarded, "sales.january")
+        ingest_batch(installation, guarded, "sales.january")
 
 
 def _pem(signer: Signer) -> bytes:

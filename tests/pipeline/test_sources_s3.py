@@ -17,9 +17,9 @@ from secure_ml.digests import sha256
 from secure_ml.errors import MalformedError, RejectedError, UnavailableError
 from secure_ml.installation import Installation
 from secure_ml.signing.keys import Signer
-from secure_ml.stages.dataset import dataset
+from secure_ml.stages.dataset import ingest_batch
 from secure_ml.stages.incoming import batch_names
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.validated_dataset import validate_batch
 from tests.sources_support import AWS, GOOD, POISON, follow_changes, model_on, parquet, s3_client, s3_server
 
 pytestmark = pytest.mark.s3
@@ -51,12 +51,12 @@ def test_a_batch_of_a_bucket_goes_through_both_gates(server: str, installation: 
     source = S3("sales", "2024", endpoint=server, require_manifest=False)
     model = model_on(sources={"sales": source})
     assert batch_names(model, installation.home) == ["sales.january", "sales.large", "sales.may"]
-    taken = dataset(installation, model, "sales.january")
+    taken = ingest_batch(installation, model, "sales.january")
     assert taken.facts["source"] == "s3://sales/2024/january"
-    typed = dataset(installation, model, "sales.may")
+    typed = ingest_batch(installation, model, "sales.may")
     assert typed.subjects["batch.parquet"] == sha256(parquet())
     for batch in ("sales.january", "sales.may"):
-        assert validated_dataset(installation, model, batch).facts["rows"] == 60
+        assert validate_batch(installation, model, batch).facts["rows"] == 60
     said = "".join(path.read_text() for path in installation.home.evidence.rglob("*.json"))
     assert not any(secret in said for secret in ("AKIAIOSFODNN7EXAMPLE", "s3cret"))
 
@@ -89,18 +89,18 @@ def test_a_poisoned_object_goes_through_without_the_control_and_is_quarantined_w
     client.put_object(Bucket="sales", Key="2025/january.csv", Body=POISON)
     place = {"bucket": "sales", "prefix": "2025", "endpoint": server}
     trusting = model_on(sources={"sales": S3(**place, require_manifest=False)})  # type: ignore[arg-type]
-    dataset(installation, trusting, "sales.january")
-    assert validated_dataset(installation, trusting, "sales.january").decision == "accepted"
+    ingest_batch(installation, trusting, "sales.january")
+    assert validate_batch(installation, trusting, "sales.january").decision == "accepted"
 
     guarded = model_on(sources={"sales": S3(**place)})
     with pytest.raises(RejectedError, match="its source sales has no signed manifest"):
-        dataset(installation, guarded, "sales.january")
+        ingest_batch(installation, guarded, "sales.january")
     manifest = sign_manifest("sales", {"january.csv": sha256(GOOD)}, signer)
     client.put_object(Bucket="sales", Key=f"2025/{MANIFEST_FILE}", Body=manifest)
     with pytest.raises(RejectedError, match="its digest is not in the source's signed manifest"):
-        dataset(installation, guarded, "sales.january")
+        ingest_batch(installation, guarded, "sales.january")
     client.put_object(Bucket="sales", Key="2025/january.csv", Body=GOOD)
-    dataset(installation, guarded, "sales.january")
+    ingest_batch(installation, guarded, "sales.january")
 
 
 @pytest.mark.usefixtures("credentials")
@@ -194,5 +194,5 @@ def test_a_store_that_does_not_answer_is_unavailable_and_no_yes(installation: In
         pass  # its port is closed now
     model = model_on(sources={"sales": S3("sales", endpoint=address)})
     with pytest.raises(UnavailableError, match="NETWORK_CONNECTION"):
-        dataset(installation, model, "sales.january")
+        ingest_batch(installation, model, "sales.january")
     assert not installation.home.quarantine.exists()

@@ -16,13 +16,13 @@ from secure_ml.evidence import EvidenceLog
 from secure_ml.home import Home
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model as heart_disease
-from secure_ml.operations.quarantine_decisions import discard, release
+from secure_ml.operations.quarantine_decisions import discard_entry, release_entry
 from secure_ml.orchestration.guarded_model import definitions_of
 from secure_ml.orchestration.keys import asset_key, batches_of, job_name
 from secure_ml.orchestration.resource import InstallationResource
 from secure_ml.stage_names import VALIDATED_DATASET
-from secure_ml.stages.dataset import dataset
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.dataset import ingest_batch
+from secure_ml.stages.validated_dataset import validate_batch
 from secure_ml.validation_docs import docs_folder, page_of, render_own_doc, write_docs, write_own_docs
 from secure_ml.validation_docs.pages import render_page
 from secure_ml.validation_docs.state import NamedHome
@@ -34,9 +34,9 @@ from tests.sample_model import guarded_model, put_batch
 def judge(installation: Installation, batch: str, rows: list[tuple[object, object, object]], **changes: object) -> None:
     model = guarded_model(installation.home.root.parent / "models", **changes)  # type: ignore[arg-type]
     put_batch(installation.home.inbox / model.name, batch, rows)
-    dataset(installation, model, batch)
+    ingest_batch(installation, model, batch)
     try:
-        validated_dataset(installation, model, batch)
+        validate_batch(installation, model, batch)
     except RejectedError as error:
         assert "above" in str(error)  # noqa: PT017 (a refusal is what the test is about)
 
@@ -50,7 +50,7 @@ def written(installation: Installation) -> Path:
     state = write_own_docs(installation)
     gone = next(item for item in state.validations if item.batch == "gone")
     model = guarded_model(installation.home.root.parent / "models")
-    discard(installation, model, gone.evidence.cause, by="ada", why="a test export")
+    discard_entry(installation, model, gone.evidence.cause, by="ada", why="a test export")
     write_own_docs(installation)
     return docs_folder(installation)
 
@@ -250,8 +250,8 @@ def test_several_homes_make_one_dashboard(
     experiment = Installation.from_environment(environment)
     model = guarded_model(tmp_path / "models")
     put_batch(experiment.home.inbox / model.name, "first", [(99, 1, 0), (2, 2, 1)])
-    dataset(experiment, model, "first")
-    validated_dataset(experiment, model, "first")
+    ingest_batch(experiment, model, "first")
+    validate_batch(experiment, model, "first")
     for name, value in environment_in(tmp_path).items():
         monkeypatch.setenv(name, value)
     homes = [f"--home=production={installation.home.root}", f"--home=experiment={other}"]
@@ -287,7 +287,7 @@ def test_a_release_makes_its_pages_and_shows_the_change_of_contract(
     assert "Quarantine: released" in text
     assert wide.contract_digest[:12] in text
     assert "Nothing is blocked" in Page((root / "index.html").read_bytes()).text
-    release(installation, wide, refused.evidence.cause, by="ada", why="new")
+    release_entry(installation, wide, refused.evidence.cause, by="ada", why="new")
 
 
 def test_the_red_check_links_to_the_page_and_the_nightly_run_makes_the_index(
@@ -295,7 +295,7 @@ def test_the_red_check_links_to_the_page_and_the_nightly_run_makes_the_index(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    dataset(installation, heart_disease, "switzerland")
+    ingest_batch(installation, heart_disease, "switzerland")
     definitions = definitions_of(heart_disease)
     (asset,) = (
         item

@@ -22,9 +22,9 @@ from secure_ml.evidence import Evidence, EvidenceLog, read_subjects
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.operations.dataset_versions import find_version, list_versions
-from secure_ml.stages.dataset import dataset, dataset_folder
-from secure_ml.stages.training_set import training_set
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.dataset import dataset_folder, ingest_batch
+from secure_ml.stages.training_set import build_training_set
+from secure_ml.stages.validated_dataset import validate_batch
 from tests.installed_home import flip
 
 GOOD = model.batches.files["cleveland"].read_bytes()
@@ -38,8 +38,8 @@ def inbox(installation: Installation) -> Path:
 
 
 def take_in(installation: Installation, batch: str) -> Evidence:
-    dataset(installation, model, batch)
-    return validated_dataset(installation, model, batch)
+    ingest_batch(installation, model, batch)
+    return validate_batch(installation, model, batch)
 
 
 def run(environment: dict[str, str], capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, Any, str]:
@@ -54,7 +54,7 @@ def run(environment: dict[str, str], capsys: pytest.CaptureFixture[str], *argume
 def test_the_same_bytes_under_two_names_are_kept_once(installation: Installation, inbox: Path) -> None:
     (inbox / "first.csv").write_bytes(GOOD)
     (inbox / "second.csv").write_bytes(GOOD)
-    one, two = (dataset(installation, model, batch) for batch in ("first", "second"))
+    one, two = (ingest_batch(installation, model, batch) for batch in ("first", "second"))
     assert one.inputs["version"] == two.inputs["version"] == sha256(GOOD)
     (kept,) = (installation.home.datasets / model.name).rglob("batch.csv")
     assert kept.read_bytes() == GOOD
@@ -119,13 +119,13 @@ def test_only_the_canonical_form_of_a_manifest_is_one(installation: Installation
 
 
 def test_a_version_is_never_changed(installation: Installation) -> None:
-    taken = dataset(installation, model, "cleveland")
+    taken = ingest_batch(installation, model, "cleveland")
     path = dataset_folder(installation.home, model.name, taken.inputs["version"]) / "batch.csv"
     path.write_bytes(GOOD[:-1])
     for evidence in (installation.home.evidence / model.name / "dataset").iterdir():
         evidence.unlink()
     with pytest.raises(Exception, match=r"batch\.csv: missing or holds other bytes"):
-        dataset(installation, model, "cleveland")
+        ingest_batch(installation, model, "cleveland")
     assert path.read_bytes() == GOOD[:-1], "what is there is left as it is"
 
 
@@ -133,7 +133,7 @@ def test_log_lists_versions_refusals_and_training_sets(
     installation: Installation, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     take_in(installation, "cleveland")
-    training_set(installation, model)
+    build_training_set(installation, model)
     with pytest.raises(Exception, match="chol"):
         take_in(installation, "switzerland")
     code, said, _ = run(environment, capsys, "log", model.name)
@@ -171,7 +171,7 @@ def test_diff_says_which_rows_columns_and_profiles_differ_and_no_cell(
     assert "chol" in moved
     assert "64.0" not in json.dumps(said) + err
 
-    dataset(installation, model, "switzerland")
+    ingest_batch(installation, model, "switzerland")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
@@ -184,7 +184,7 @@ def test_diff_says_which_rows_columns_and_profiles_differ_and_no_cell(
 
     same = run(environment, capsys, "diff", model.name, sha256(GOOD)[:10], "cleveland")[1]
     assert (same["added"], same["removed"], same["added_digests"]) == (0, 0, [])
-    table = find_version(installation, model.name, validated_dataset(installation, model, "next").cause)
+    table = find_version(installation, model.name, validate_batch(installation, model, "next").cause)
     code, refused, _ = run(environment, capsys, "diff", model.name, "cleveland", table.id)
     assert code == 2
     assert "compare two of one stage" in refused["reason"]
@@ -216,7 +216,7 @@ def test_checkout_writes_verified_bytes_into_a_new_folder_only(
 def test_checkout_of_a_changed_version_writes_nothing(
     installation: Installation, environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    taken = dataset(installation, model, "cleveland")
+    taken = ingest_batch(installation, model, "cleveland")
     flip(dataset_folder(installation.home, model.name, taken.inputs["version"]) / "batch.csv")
     code, refused, _ = run(environment, capsys, "checkout", model.name, "cleveland", str(tmp_path / "out"))
     assert code == 1
@@ -233,7 +233,7 @@ def test_what_was_refused_or_is_not_there_is_not_checked_out(
 ) -> None:
     (inbox / "bad.csv").write_bytes(GOOD[:100])
     with pytest.raises(Exception, match="truncated"):
-        dataset(installation, model, "bad")
+        ingest_batch(installation, model, "bad")
     out = str(tmp_path / "out")
     for name, code, said in (
         ("bad", 1, "rejected: bad: truncated"),
@@ -254,7 +254,7 @@ def test_evidence_of_a_foreign_key_is_not_listed(
     from tests.installed_home import environment_in
 
     foreign = {**environment_in(tmp_path / "foreign"), "SECURE_ML_HOME": environment["SECURE_ML_HOME"]}
-    dataset(Installation.from_environment(foreign), model, "cleveland")
+    ingest_batch(Installation.from_environment(foreign), model, "cleveland")
     code, refused, _ = run(environment, capsys, "log", model.name)
     assert code == 1
     assert "not in the trust root" in refused["reason"]
@@ -268,7 +268,7 @@ def test_the_command_signs_a_manifest_that_the_source_is_held_against(
     (inbox / "first.csv").write_bytes(GOOD)
     guarded = replace(model, batches=replace(model.batches, require_inbox_manifest=True))
     with pytest.raises(Exception, match=r"its source inbox\.heart_disease has no signed"):
-        dataset(installation, guarded, "first")
+        ingest_batch(installation, guarded, "first")
     code, said, err = run(environment, capsys, "sign-manifest", str(inbox), "--source", "inbox.heart_disease")
     assert code == 0
     assert said["files"] == {"first.csv": sha256(GOOD)}
@@ -276,7 +276,7 @@ def test_the_command_signs_a_manifest_that_the_source_is_held_against(
     trust = Path(environment["SECURE_ML_TRUST"])
     assert said["public_key"] == str(trust / "keys" / "signer.pem")
     assert Path(said["public_key"]).is_file()
-    (taken,) = [dataset(installation, guarded, "first")]
+    (taken,) = [ingest_batch(installation, guarded, "first")]
     assert taken.inputs["manifest"] == sha256((inbox / "manifest.dsse.json").read_bytes())
     assert len(EvidenceLog.of(installation, model.name).history("dataset")) == 2
     code, refused, _ = run(environment, capsys, "sign-manifest", str(inbox / "gone"), "--source", "inbox")

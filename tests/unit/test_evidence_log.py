@@ -18,12 +18,12 @@ from secure_ml.installation import Installation
 from secure_ml.operations.pending_work import undecided_training_set
 from secure_ml.signing.trust import Trust
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.dataset import dataset
-from secure_ml.stages.release import release
-from secure_ml.stages.signed_model import signed_model
-from secure_ml.stages.trained_model import trained_model
-from secure_ml.stages.training_set import training_set
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.dataset import ingest_batch
+from secure_ml.stages.release import decide_release
+from secure_ml.stages.signed_model import sign
+from secure_ml.stages.trained_model import train
+from secure_ml.stages.training_set import build_training_set
+from secure_ml.stages.validated_dataset import validate_batch
 from tests.installed_home import flip
 from tests.many_batches import accept_batches, model_to_train, write_batch
 
@@ -76,14 +76,14 @@ def append(installation: Installation, log: EvidenceLog, stage: str, number: int
 def test_a_release_verifies_each_document_once(counted: Counted, model: GuardedModel) -> None:
     installation = counted.installation
     accept_batches(installation, model, 8)
-    for stage in (training_set, trained_model, signed_model):
+    for stage in (build_training_set, train, sign):
         verified = counted.evidence(lambda stage=stage: stage(installation, model))  # type: ignore[misc]
         assert set(verified.values()) == {1}, stage.__name__
-    verified = counted.evidence(lambda: release(installation, model))
+    verified = counted.evidence(lambda: decide_release(installation, model))
     assert set(verified.values()) == {1}
     assert sum("/dataset/" in name for name in verified) == 8
     assert sum("/validated_dataset/" in name for name in verified) == 8
-    again = counted.evidence(lambda: release(installation, model))
+    again = counted.evidence(lambda: decide_release(installation, model))
     assert set(again.values()) == {1}
 
 
@@ -91,7 +91,7 @@ def test_an_intake_verifies_each_document_once(counted: Counted, model: GuardedM
     installation = counted.installation
     accept_batches(installation, model, 5)
     write_batch(installation.home.inbox / model.name, "next", seed=9)
-    for stage in (dataset, validated_dataset):
+    for stage in (ingest_batch, validate_batch):
         verified = counted.evidence(lambda stage=stage: stage(installation, model, "next"))  # type: ignore[misc]
         assert set(verified.values()) == {1}, stage.__name__
 
@@ -99,12 +99,12 @@ def test_an_intake_verifies_each_document_once(counted: Counted, model: GuardedM
 def test_a_sensor_reads_no_table(counted: Counted, model: GuardedModel) -> None:
     installation = counted.installation
     accept_batches(installation, model, 3)
-    cause = training_set(installation, model).cause
+    cause = build_training_set(installation, model).cause
     for table in (installation.home.datasets / model.name).glob("*/table.parquet"):
         table.unlink()
     assert undecided_training_set(installation, model) == cause
     with pytest.raises(RejectedError, match=r"table\.parquet: missing"):
-        training_set(installation, model)
+        build_training_set(installation, model)
 
 
 def test_a_changed_document_is_verified_again(counted: Counted, log: EvidenceLog) -> None:

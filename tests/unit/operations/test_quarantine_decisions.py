@@ -16,13 +16,13 @@ from secure_ml.errors import PreconditionError, RejectedError
 from secure_ml.evidence import Evidence, EvidenceLog
 from secure_ml.installation import Installation
 from secure_ml.operations.integrity_check import check_stage
-from secure_ml.operations.pending_work import arrivals
-from secure_ml.operations.quarantine_decisions import discard, release
+from secure_ml.operations.pending_work import pending_inbox_batches
+from secure_ml.operations.quarantine_decisions import discard_entry, release_entry
 from secure_ml.quarantine.entries import entries
 from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import QUARANTINE_DECISION
-from secure_ml.stages.dataset import dataset, dataset_folder
-from secure_ml.stages.validated_dataset import TABLE_FILE, validated_dataset
+from secure_ml.stages.dataset import dataset_folder, ingest_batch
+from secure_ml.stages.validated_dataset import TABLE_FILE, validate_batch
 from tests.sample_model import guarded_model, load, put_batch
 
 ROWS = [(1.5, 2.5, 1), (77.125, 0.5, 0), (3.25, -1, 1), (4, 0, 0), (15, 0, 1)]
@@ -34,13 +34,13 @@ def refuse(
 ) -> Evidence:
     take_in(installation, model, rows)
     with pytest.raises(RejectedError):
-        validated_dataset(installation, model, "first")
+        validate_batch(installation, model, "first")
     return EvidenceLog.of(installation, model.name).latest("validated_dataset")
 
 
 def take_in(installation: Installation, model: GuardedModel, rows: list[tuple[object, object, object]] = ROWS) -> None:
     put_batch(installation.home.inbox / model.name, "first", rows)
-    dataset(installation, model, "first")
+    ingest_batch(installation, model, "first")
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_release_under_the_same_contract_is_refused_with_a_clear_sentence(
     model = guarded_model(models)
     refused = refuse(installation, model)
     with pytest.raises(RejectedError, match="the contract has not changed since it refused the batch"):
-        release(installation, model, refused.cause, by="ada", why=WHY)
+        release_entry(installation, model, refused.cause, by="ada", why=WHY)
     assert EvidenceLog.of(installation, model.name).history(QUARANTINE_DECISION) == []
 
 
@@ -85,7 +85,7 @@ def test_a_release_under_a_contract_that_refuses_it_too_says_what_it_found(
     refused = refuse(installation, guarded_model(models))
     wider = guarded_model(models, highest=50)
     with pytest.raises(RejectedError, match="refuses it too: x: 1 of 5 rows above 50"):
-        release(installation, wider, refused.cause, by="ada", why=WHY)
+        release_entry(installation, wider, refused.cause, by="ada", why=WHY)
     assert EvidenceLog.of(installation, wider.name).history(QUARANTINE_DECISION) == []
 
 
@@ -95,7 +95,7 @@ def test_an_edit_of_the_trainer_alone_releases_nothing(keeps: str, installation:
     model = guarded_model(models, keeps=keeps)
     take_in(installation, model)
     if keeps == "rows":
-        refused, said = validated_dataset(installation, model, "first"), "2 of 2 rows break the present contract"
+        refused, said = validate_batch(installation, model, "first"), "2 of 2 rows break the present contract"
     else:
         refused, said = refuse(installation, model), "refuses it too: x: 2 of 5 rows above 10"
     path = models / f"retrained_{keeps}.py"
@@ -104,7 +104,7 @@ def test_an_edit_of_the_trainer_alone_releases_nothing(keeps: str, installation:
     retrained = load(path)
     assert retrained.contract_digest != model.contract_digest, "the digest alone would let it go"
     with pytest.raises(RejectedError, match=said):
-        release(installation, retrained, refused.cause, by="ada", why=WHY)
+        release_entry(installation, retrained, refused.cause, by="ada", why=WHY)
     assert EvidenceLog.of(installation, model.name).history(QUARANTINE_DECISION) == []
     (entry,) = entries(EvidenceLog.of(installation, model.name))
     assert entry.state == "open"
@@ -114,7 +114,7 @@ def test_a_release_covers_each_refusal_of_the_same_bytes(installation: Installat
     refuse(installation, guarded_model(models))
     second = refuse(installation, guarded_model(models, highest=50))
     widest = guarded_model(models, highest=100)
-    release(installation, widest, second.cause, by="ada", why=WHY)
+    release_entry(installation, widest, second.cause, by="ada", why=WHY)
     states = [entry.state for entry in entries(EvidenceLog.of(installation, widest.name))]
     assert states == ["released", "released"]
 
@@ -124,19 +124,19 @@ def test_a_release_of_what_has_a_newer_version_is_refused(installation: Installa
     wide = guarded_model(models, highest=100)
     take_in(installation, wide, ROWS[:1])
     with pytest.raises(RejectedError, match="has a newer version"):
-        release(installation, wide, refused.cause, by="ada", why=WHY)
+        release_entry(installation, wide, refused.cause, by="ada", why=WHY)
 
 
 def test_what_is_held_is_decided_on_once_and_can_be_released_after(installation: Installation, models: Path) -> None:
     """The sensor asks for evidence of its cause: a batch that is held must have some, or it would run for ever."""
     refused = refuse(installation, guarded_model(models))
     wide = guarded_model(models, highest=100)
-    (arrival,) = arrivals(installation, wide)
+    (arrival,) = pending_inbox_batches(installation, wide)
     with pytest.raises(RejectedError, match=f"in quarantine .{refused.cause[:12]}"):
-        validated_dataset(installation, wide, "first")
-    assert arrivals(installation, wide) == []
-    release(installation, wide, refused.cause, by="ada", why=WHY)
-    assert arrivals(installation, wide) == []
+        validate_batch(installation, wide, "first")
+    assert pending_inbox_batches(installation, wide) == []
+    release_entry(installation, wide, refused.cause, by="ada", why=WHY)
+    assert pending_inbox_batches(installation, wide) == []
     newest = EvidenceLog.of(installation, wide.name).latest("validated_dataset")
     assert newest.decision == "accepted"
     assert newest.cause != arrival.cause
@@ -145,11 +145,11 @@ def test_what_is_held_is_decided_on_once_and_can_be_released_after(installation:
 def test_the_same_decision_is_made_once(installation: Installation, models: Path) -> None:
     refused = refuse(installation, guarded_model(models))
     wide = guarded_model(models, highest=100)
-    first = release(installation, wide, refused.cause[:8], by="ada", why=WHY)
-    again = release(installation, wide, refused.cause, by="bob", why="another reason")
+    first = release_entry(installation, wide, refused.cause[:8], by="ada", why=WHY)
+    again = release_entry(installation, wide, refused.cause, by="bob", why="another reason")
     assert again == first
     with pytest.raises(RejectedError, match=r"was released already, by ada on .*: the sensor was replaced"):
-        discard(installation, wide, refused.cause, by="bob", why="no")
+        discard_entry(installation, wide, refused.cause, by="bob", why="no")
     assert len(EvidenceLog.of(installation, wide.name).history(QUARANTINE_DECISION)) == 1
 
 
@@ -159,11 +159,11 @@ def test_what_is_no_table_is_never_released_and_can_be_discarded(installation: I
     inbox.mkdir(parents=True)
     (inbox / "first.csv").write_bytes(b"\xff\xfe\n")
     with pytest.raises(RejectedError):
-        dataset(installation, model, "first")
+        ingest_batch(installation, model, "first")
     (entry,) = entries(EvidenceLog.of(installation, model.name))
     with pytest.raises(RejectedError, match="only what a contract refused can be released"):
-        release(installation, guarded_model(models, highest=100), entry.refusal.cause, by="ada", why=WHY)
-    assert discard(installation, model, entry.refusal.cause, by="ada", why="broken").decision == "rejected"
+        release_entry(installation, guarded_model(models, highest=100), entry.refusal.cause, by="ada", why=WHY)
+    assert discard_entry(installation, model, entry.refusal.cause, by="ada", why="broken").decision == "rejected"
 
 
 def test_a_window_that_drifted_is_never_released_and_can_be_discarded(installation: Installation, models: Path) -> None:
@@ -177,8 +177,8 @@ def test_a_window_that_drifted_is_never_released_and_can_be_discarded(installati
         facts={"alarm": ["drift alarm: x"]},
     )
     with pytest.raises(RejectedError, match="only what a contract refused can be released"):
-        release(installation, model, window.cause, by="ada", why=WHY)
-    discard(installation, model, window.cause, by="ada", why="a test of the pump")
+        release_entry(installation, model, window.cause, by="ada", why=WHY)
+    discard_entry(installation, model, window.cause, by="ada", why="a test of the pump")
     (entry,) = entries(EvidenceLog.of(installation, model.name))
     assert (entry.state, entry.kept) == ("discarded", "window")
 
@@ -189,13 +189,13 @@ def test_who_and_why_are_one_line_of_text(text: str, installation: Installation,
     refused = refuse(installation, model)
     for by, why in ((text, "why"), ("ada", text)):
         with pytest.raises(PreconditionError, match="expected one line"):
-            discard(installation, model, refused.cause, by=by, why=why)
+            discard_entry(installation, model, refused.cause, by=by, why=why)
 
 
 @pytest.mark.parametrize("identity", ["", "xyz", "../..", "0" * 65])
 def test_an_id_is_hexadecimal_digits(identity: str, installation: Installation, models: Path) -> None:
     with pytest.raises(PreconditionError, match="hexadecimal digits"):
-        discard(installation, guarded_model(models), identity, by="ada", why=WHY)
+        discard_entry(installation, guarded_model(models), identity, by="ada", why=WHY)
 
 
 def test_failing_rows_are_for_their_owner_alone(installation: Installation, models: Path) -> None:
@@ -214,7 +214,7 @@ def test_failing_rows_are_for_their_owner_alone(installation: Installation, mode
 def test_rows_are_kept_aside_and_the_others_go_on(installation: Installation, models: Path) -> None:
     model = guarded_model(models, keeps="rows")
     take_in(installation, model)
-    accepted = validated_dataset(installation, model, "first")
+    accepted = validate_batch(installation, model, "first")
     assert (accepted.facts["rows"], accepted.facts["refused_rows"]) == (3, 2)
     table = pl.read_parquet(dataset_folder(installation.home, model.name, accepted.cause) / TABLE_FILE)
     assert table["x"].to_list() == [1.5, 3.25, 4.0]
@@ -222,14 +222,14 @@ def test_rows_are_kept_aside_and_the_others_go_on(installation: Installation, mo
     assert aside["row"].to_list() == [2, 5]
     (entry,) = entries(EvidenceLog.of(installation, model.name))
     assert (entry.state, entry.kept) == ("open", "rows")
-    assert validated_dataset(installation, model, "first") == accepted
+    assert validate_batch(installation, model, "first") == accepted
     assert check_stage(installation, model, "validated_dataset") == (1, [])
 
 
 def test_nightly_validation_names_changed_rows_that_were_kept_aside(installation: Installation, models: Path) -> None:
     model = guarded_model(models, keeps="rows")
     take_in(installation, model)
-    accepted = validated_dataset(installation, model, "first")
+    accepted = validate_batch(installation, model, "first")
     rows = installation.home.quarantine / model.name / accepted.cause / "failing_rows.csv"
     rows.write_text(rows.read_text().replace("77.125", "7.125"))
     _, found = check_stage(installation, model, "validated_dataset")
@@ -242,22 +242,22 @@ def test_rows_kept_aside_stay_there_under_a_later_contract_until_they_are_releas
 ) -> None:
     first = guarded_model(models, keeps="rows")
     take_in(installation, first)
-    aside = validated_dataset(installation, first, "first")
+    aside = validate_batch(installation, first, "first")
     wider = guarded_model(models, highest=50, keeps="rows")
-    assert validated_dataset(installation, wider, "first").facts["refused_rows"] == 2
+    assert validate_batch(installation, wider, "first").facts["refused_rows"] == 2
     with pytest.raises(RejectedError, match="1 of 2 rows break the present contract"):
-        release(installation, wider, aside.cause, by="ada", why=WHY)
+        release_entry(installation, wider, aside.cause, by="ada", why=WHY)
     widest = guarded_model(models, highest=100, keeps="rows")
-    assert validated_dataset(installation, widest, "first").facts["refused_rows"] == 2
+    assert validate_batch(installation, widest, "first").facts["refused_rows"] == 2
 
 
 def test_released_rows_go_on_under_the_contract_that_accepts_them(installation: Installation, models: Path) -> None:
     first = guarded_model(models, keeps="rows")
     take_in(installation, first)
-    aside = validated_dataset(installation, first, "first")
+    aside = validate_batch(installation, first, "first")
     widest = guarded_model(models, highest=100, keeps="rows")
-    release(installation, widest, aside.cause, by="ada", why=WHY)
-    accepted = validated_dataset(installation, widest, "first")
+    release_entry(installation, widest, aside.cause, by="ada", why=WHY)
+    accepted = validate_batch(installation, widest, "first")
     assert (accepted.facts["rows"], accepted.facts["refused_rows"]) == (5, 0)
     assert [entry.state for entry in entries(EvidenceLog.of(installation, widest.name))] == ["released"]
 
@@ -265,10 +265,10 @@ def test_released_rows_go_on_under_the_contract_that_accepts_them(installation: 
 def test_discarded_rows_never_go_on(installation: Installation, models: Path) -> None:
     first = guarded_model(models, keeps="rows")
     take_in(installation, first)
-    aside = validated_dataset(installation, first, "first")
-    discard(installation, first, aside.cause, by="ada", why="a test export")
+    aside = validate_batch(installation, first, "first")
+    discard_entry(installation, first, aside.cause, by="ada", why="a test export")
     widest = guarded_model(models, highest=100, keeps="rows")
-    assert validated_dataset(installation, widest, "first").facts["refused_rows"] == 2
+    assert validate_batch(installation, widest, "first").facts["refused_rows"] == 2
 
 
 def test_rows_that_were_kept_aside_hold_the_batch_where_whole_batches_are_quarantined(
@@ -276,9 +276,9 @@ def test_rows_that_were_kept_aside_hold_the_batch_where_whole_batches_are_quaran
 ) -> None:
     first = guarded_model(models, keeps="rows")
     take_in(installation, first)
-    validated_dataset(installation, first, "first")
+    validate_batch(installation, first, "first")
     with pytest.raises(RejectedError, match="2 of its rows are in quarantine"):
-        validated_dataset(installation, guarded_model(models, highest=100), "first")
+        validate_batch(installation, guarded_model(models, highest=100), "first")
 
 
 @pytest.mark.parametrize(
@@ -303,9 +303,9 @@ def test_a_missing_column_refuses_the_whole_batch(installation: Installation, mo
     inbox = installation.home.inbox / model.name
     inbox.mkdir(parents=True)
     (inbox / "first.csv").write_text("x,target\n1,1\n99,0\n")
-    dataset(installation, model, "first")
+    ingest_batch(installation, model, "first")
     with pytest.raises(RejectedError, match="y: column is missing"):
-        validated_dataset(installation, model, "first")
+        validate_batch(installation, model, "first")
 
 
 def test_the_commands_say_who_and_why_and_never_a_value(command, installation: Installation, models: Path) -> None:

@@ -29,8 +29,8 @@ from secure_ml.screening.personal_data import (
     with_personal,
 )
 from secure_ml.screening.personal_kinds import NATIONAL_IDS
-from secure_ml.stages.dataset import dataset
-from secure_ml.stages.validated_dataset import validated_dataset
+from secure_ml.stages.dataset import ingest_batch
+from secure_ml.stages.validated_dataset import validate_batch
 from secure_ml.tables.data_files import open_table, table_of
 from tests.unit.screening.personal_examples import BEGIN, CASES, DOCUMENT, END, Case, examples, measure, render
 
@@ -279,8 +279,8 @@ def test_the_data_gate_warns_of_personal_data_in_a_column_that_is_not_meant_to_h
         ),
         contract=pa.DataFrameSchema(columns, strict=True),
     )
-    dataset(installation, model, "noted")
-    evidence = validated_dataset(installation, model, "noted")
+    ingest_batch(installation, model, "noted")
+    evidence = validate_batch(installation, model, "noted")
     findings: Any = evidence.facts["findings"]
     (finding,) = [item for item in findings if item["code"] == "personal"]
     assert finding["sentence"] == "note: 7 of 303 rows hold a payment card number"

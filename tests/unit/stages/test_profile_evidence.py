@@ -15,14 +15,14 @@ from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model
 from secure_ml.profiles.document import parse
 from secure_ml.profiles.merging import merge
-from secure_ml.stages.dataset import dataset, dataset_folder
-from secure_ml.stages.training_set import TRAINING_FILE, training_set
-from secure_ml.stages.validated_dataset import PROFILE_FILE, TABLE_FILE, validated_dataset
+from secure_ml.stages.dataset import dataset_folder, ingest_batch
+from secure_ml.stages.training_set import TRAINING_FILE, build_training_set
+from secure_ml.stages.validated_dataset import PROFILE_FILE, TABLE_FILE, validate_batch
 
 
 def test_versions_and_training_sets_have_signed_profiles(installation: Installation) -> None:
-    dataset(installation, model, "cleveland")
-    validated, trained = validated_dataset(installation, model, "cleveland"), training_set(installation, model)
+    ingest_batch(installation, model, "cleveland")
+    validated, trained = validate_batch(installation, model, "cleveland"), build_training_set(installation, model)
     for evidence, table in ((validated, TABLE_FILE), (trained, TRAINING_FILE)):
         files = read_subjects(evidence, dataset_folder(installation.home, model.name, evidence.cause))
         profile = parse(files[PROFILE_FILE])
@@ -36,10 +36,13 @@ def test_versions_and_training_sets_have_signed_profiles(installation: Installat
 
 
 def test_another_profile_in_place_of_the_signed_one_is_refused(installation: Installation) -> None:
-    dataset(installation, model, "cleveland")
-    validated = validated_dataset(installation, model, "cleveland")
+    ingest_batch(installation, model, "cleveland")
+    validated = validate_batch(installation, model, "cleveland")
     path = dataset_folder(installation.home, model.name, validated.cause) / PROFILE_FILE
     path.write_bytes(path.read_bytes().replace(b'"rows":303', b'"rows":304'))
-    for use in (lambda: validated_dataset(installation, model, "cleveland"), lambda: training_set(installation, model)):
+    for use in (
+        lambda: validate_batch(installation, model, "cleveland"),
+        lambda: build_training_set(installation, model),
+    ):
         with pytest.raises(RejectedError, match=r"profile\.json"):
             use()

@@ -11,10 +11,10 @@ import pytest
 from secure_ml.errors import RejectedError
 from secure_ml.evidence import Evidence
 from secure_ml.installation import Installation
-from secure_ml.operations.quarantine_decisions import discard
+from secure_ml.operations.quarantine_decisions import discard_entry
 from secure_ml.spec import GuardedModel
-from secure_ml.stages.dataset import dataset, dataset_folder
-from secure_ml.stages.validated_dataset import PROFILE_FILE, validated_dataset
+from secure_ml.stages.dataset import dataset_folder, ingest_batch
+from secure_ml.stages.validated_dataset import PROFILE_FILE, validate_batch
 from tests.sample_model import guarded_model, put_batch
 
 
@@ -36,12 +36,12 @@ def arrive(installation: Installation, model: GuardedModel, batch: str, rows: in
         (round(index / 50, 2), first + index, (index + first) % 2) for index in range(rows)
     ]
     put_batch(installation.home.inbox / model.name, batch, lines)
-    dataset(installation, model, batch)
+    ingest_batch(installation, model, batch)
 
 
 def judge(installation: Installation, model: GuardedModel, batch: str, rows: int, first: int = 0) -> Evidence:
     arrive(installation, model, batch, rows, first)
-    return validated_dataset(installation, model, batch)
+    return validate_batch(installation, model, batch)
 
 
 def test_a_batch_is_held_against_the_accepted_batch_before_it(installation: Installation, model: GuardedModel) -> None:
@@ -68,9 +68,9 @@ def test_without_the_bound_the_same_batches_pass_and_nothing_is_looked_up(
 def test_a_distribution_that_moved_away_is_refused_too(installation: Installation, model: GuardedModel) -> None:
     judge(installation, model, "first", 40)
     put_batch(installation.home.inbox / model.name, "second", [(index / 50, index, 0) for index in range(40)])
-    dataset(installation, model, "second")
+    ingest_batch(installation, model, "second")
     with pytest.raises(RejectedError, match=r"target: L-infinity distance 0.5 from the previous batch"):
-        validated_dataset(installation, model, "second")
+        validate_batch(installation, model, "second")
 
 
 def test_the_batch_before_is_the_one_that_arrived_before_whenever_it_is_validated(
@@ -80,8 +80,8 @@ def test_the_batch_before_is_the_one_that_arrived_before_whenever_it_is_validate
     arrive(installation, model, "second", 30)
     third = judge(installation, model, "third", 45)
     assert third.inputs["previous"] == first.document, "the second is not validated yet"
-    assert validated_dataset(installation, model, "second").inputs["previous"] == first.document
-    assert validated_dataset(installation, model, "third") == third
+    assert validate_batch(installation, model, "second").inputs["previous"] == first.document
+    assert validate_batch(installation, model, "third") == third
 
 
 def test_slices_that_were_too_small_stand_in_the_evidence(installation: Installation, model: GuardedModel) -> None:
@@ -94,7 +94,7 @@ def test_slices_that_were_too_small_stand_in_the_evidence(installation: Installa
 def test_another_policy_has_batches_of_its_own(installation: Installation, model: GuardedModel) -> None:
     judge(installation, model, "first", 40)
     arrive(installation, model, "second", 200)
-    evidence = validated_dataset(replace(installation, policy="experiment"), model, "second")
+    evidence = validate_batch(replace(installation, policy="experiment"), model, "second")
     assert "previous" not in evidence.inputs
 
 
@@ -103,9 +103,9 @@ def test_a_discarded_batch_is_no_batch_before(installation: Installation, tmp_pa
     narrow = bounded(guarded_model(tmp_path / "models", highest=0.5))
     judge(installation, model, "second", 41)
     with pytest.raises(RejectedError) as caught:
-        validated_dataset(installation, narrow, "second")
+        validate_batch(installation, narrow, "second")
     refused = caught.value.evidence.cause  # type: ignore[attr-defined]
-    discard(installation, model, refused, by="ada", why="a test", in_use=True)
+    discard_entry(installation, model, refused, by="ada", why="a test", in_use=True)
     assert judge(installation, model, "third", 42).inputs["previous"] == first.document
 
 
