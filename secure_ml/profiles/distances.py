@@ -161,7 +161,7 @@ def _jensen_shannon(p: Shares, q: Shares) -> Shares:
     middle = (p + q) / 2
     found = np.zeros(len(p))
     for share in (p, q):
-        some = share > 0
+        some = (share > 0) & (middle > 0)  # half of the least positive number is zero
         found[some] += share[some] * np.log2(share[some] / middle[some]) / 2
     return found
 

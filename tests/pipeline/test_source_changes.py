@@ -207,9 +207,9 @@ def test_forged_evidence_of_a_manifest_is_found_and_believed_by_nobody(
     (seen,) = (installation.home.evidence / "tiny" / SOURCE_MANIFEST_SEEN).iterdir()
     assert check_stage(installation, guarded, SOURCE_MANIFEST_SEEN) == (1, [])
     seen.write_bytes(seen.read_bytes().replace(b"signatures", b"signaturez"))
-    with pytest.raises(Exception, match=r"evidence tiny/source_manifest_seen/.*: expected a DSSE envelope"):
+    with pytest.raises(Exception, match=r"evidence tiny/source_manifest_seen/.*: malformed, expected a DSSE envelope"):
         ingest_batch(installation, guarded, "sales.january")
-    assert "expected a DSSE envelope" in check_stage(installation, guarded, SOURCE_MANIFEST_SEEN)[1][0]
+    assert "malformed, expected a DSSE envelope" in check_stage(installation, guarded, SOURCE_MANIFEST_SEEN)[1][0]
 
 
 def test_bytes_that_are_refused_for_their_provenance_are_kept_for_people(

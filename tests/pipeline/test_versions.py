@@ -82,7 +82,7 @@ def test_the_manifest_names_files_rows_contract_profile_parents_and_source(
     assert (arrived.contract, arrived.profile) == (None, None)
     assert table_again.contract == model.contract_digest
     assert table_again.profile == newest.subjects["profile.json"]
-    assert (arrived.origin, arrived.place, arrived.proof) == ("inbox", "first.csv", None)
+    assert (arrived.origin, arrived.location, arrived.proof) == ("inbox", "first.csv", None)
     folder = dataset_folder(installation.home, model.name, newest.cause)
     for name, digest in table_again.files.items():
         assert sha256((folder / name).read_bytes()) == digest

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from secure_ml.profiles import distances
@@ -281,6 +281,7 @@ box = st.tuples(unit, unit).map(sorted)
 
 
 @settings(calm, max_examples=300)
+@example([([0.0, 0.0], [0.0, 5e-324], 0.0, 0.0)])  # half of the least positive number is zero
 @given(st.lists(st.tuples(box, box, unit, unit), min_size=1, max_size=4))
 def test_no_shares_within_their_errors_give_a_distance_outside_its_interval(bins: list[Any]) -> None:
     p, q = (np.array([item[place] for item in bins]).T for place in (0, 1))
