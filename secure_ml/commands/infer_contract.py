@@ -34,23 +34,24 @@ def _infer_contract(args: argparse.Namespace) -> int:
     from secure_ml.profiles.profiling import profile_table
     from secure_ml.tables.data_files import open_table
     from secure_ml.tables.queries import fetch
-    from secure_ml.tables.type_inference import with_guessed_types
+    from secure_ml.tables.type_inference import infer_types
 
     opened = open_table(args.file, **csv_options(args))
     if not args.columns and all(map(_is_number, opened.columns)):
         raise MalformedError(
             f"{args.file.name}: the first line has only numbers, expected column names; name the --columns"
         )
-    table, dtypes = with_guessed_types(opened)
-    profile = profile_table(table, personal=args.personal)
+    opened = infer_types(opened)
+    table = opened.table
+    profile = profile_table(opened, personal=args.personal)
     candidates = [column.name for column in profile.columns if may_be_key(column) and not column.distinct_exact]
     unique = []
     for name in candidates:
-        (counts,) = fetch(table.aggregate(values=table[name].count(), different=table[name].nunique()))
+        (counts,) = fetch(opened, table.aggregate(values=table[name].count(), different=table[name].nunique()))
         if counts["values"] == counts["different"]:
             unique.append(name)
     name = args.name or args.file.stem
-    source = infer_contract(profile, name=name, dtypes=dtypes, unique=unique)
+    source = infer_contract(profile, name=name, dtypes=opened.dtypes, unique=unique)
     document = {"ok": True, "contract": source, "profile": profile.digest, "rows": profile.rows}
     sentence = f"{name}: inferred from {counted(profile.rows, 'row')}; read it before you rely on it"
     say(args, document, source.splitlines(), sentence)

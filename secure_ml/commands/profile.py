@@ -40,7 +40,7 @@ def _profile(args: argparse.Namespace) -> int:
     from secure_ml.profiles.merging import without_values
     from secure_ml.profiles.profiling import profile_table
     from secure_ml.tables.data_files import open_table
-    from secure_ml.tables.type_inference import with_guessed_types
+    from secure_ml.tables.type_inference import infer_types
 
     table = open_table(args.file, **csv_options(args))
     if args.contract:
@@ -49,8 +49,7 @@ def _profile(args: argparse.Namespace) -> int:
 
         profile = without_values(profile_as_declared(table, load_contract(args.contract)), args.personal)
     else:
-        typed, _ = with_guessed_types(table)
-        profile = profile_table(typed, personal=args.personal)
+        profile = profile_table(infer_types(table), personal=args.personal)
     if args.json:
         sys.stdout.buffer.write(render(profile))
     else:

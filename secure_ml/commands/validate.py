@@ -14,10 +14,9 @@ from secure_ml.commands.output import ACCEPTED, REJECTED, AddCommand, counted, s
 from secure_ml.errors import MalformedError
 
 if TYPE_CHECKING:
-    import ibis
-
     from secure_ml.contracts.findings import Finding, Report
     from secure_ml.profiles.document import Profile
+    from secure_ml.tables.opened_table import OpenedTable
     from secure_ml.tiers import TierRules
 
 __all__ = ["add"]
@@ -155,8 +154,9 @@ def _too_few(rows: int) -> str:
 def _report(args: argparse.Namespace) -> tuple[str, Report]:
     if args.contract.endswith(".py"):
         return _validate_with_file(args)
+    from secure_ml.contracts.contract_file import Contract
     from secure_ml.contracts.relaxed_reports import relax_batch_report
-    from secure_ml.contracts.validate import check
+    from secure_ml.contracts.validate import validate
     from secure_ml.errors import PreconditionError
     from secure_ml.safe_files import read_file
     from secure_ml.spec import find_model
@@ -171,30 +171,25 @@ def _report(args: argparse.Namespace) -> tuple[str, Report]:
     table = open_batch(content, model.batches, args.file.name)
     reading = {"columns": model.batches.columns, "null": model.batches.null}
     references = _references(args, model.schema, reading)
-    report = check(table, model, environment=args.environment, slices=args.slice, **references)
+    report = validate(table, Contract.of_model(model), environment=args.environment, slices=args.slice, **references)
     return model.name, relax_batch_report(_screened(args, report, model.schema), _policy(args), model.label)
 
 
 def _validate_with_file(args: argparse.Namespace) -> tuple[str, Report]:
     from secure_ml.contracts.contract_file import load_contract
     from secure_ml.contracts.relaxed_reports import relax_table_report
-    from secure_ml.contracts.validate import check_table
+    from secure_ml.contracts.validate import validate
     from secure_ml.tables.data_files import open_table
 
     contract = load_contract(Path(args.contract))
     reading = csv_options(args)
     table = open_table(args.file, **reading)
-    if args.previous or args.training or args.slice:
-        from secure_ml.contracts.validate import find_anomalies
-
-        references = _references(args, contract, reading)
-        report = find_anomalies(table, contract, environment=args.environment, slices=args.slice, **references)
-    else:
-        report = check_table(table, contract, environment=args.environment)
+    references = _references(args, contract, reading)
+    report = validate(table, contract, environment=args.environment, slices=args.slice, **references)
     return contract.name, relax_table_report(_screened(args, report, contract.schema, table), _policy(args))
 
 
-def _screened(args: argparse.Namespace, report: Report, schema: Any, table: ibis.Table | None = None) -> Report:
+def _screened(args: argparse.Namespace, report: Report, schema: Any, table: OpenedTable | None = None) -> Report:
     if args.personal_data == "off":
         return report
     from secure_ml.screening.personal_data import with_personal

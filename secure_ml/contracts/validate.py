@@ -1,4 +1,4 @@
-"""A batch's table against a model's contract, by the compiled engine: one report, and a typed frame."""
+"""Validate a table against a data contract: one report, for a file, a batch of a model, or a table of any engine."""
 
 from __future__ import annotations
 
@@ -13,42 +13,20 @@ from secure_ml.contracts.engine.slices import Slice, with_slices
 from secure_ml.contracts.findings import Finding, Report, in_order
 from secure_ml.contracts.rules import compile_rules
 from secure_ml.profiles.document import Profile
-from secure_ml.spec import GuardedModel
+from secure_ml.tables.opened_table import OpenedTable
 from secure_ml.tables.queries import fetch_polars
 
 if TYPE_CHECKING:
     import ibis
     import polars as pl
 
-    from secure_ml.contracts.engine.binding import Bound
+    from secure_ml.contracts.engine.binding import BoundContract
 
-__all__ = ["check", "check_table", "find_anomalies"]
-
-
-def check_table(table: ibis.Table, contract: Any, *, environment: str | None = None) -> Report:
-    """Hold a table against a contract; bad data gives findings, never an exception.
-
-    Args:
-        table: From `open_table`, or of any ibis engine.
-        contract: A `Contract`, or a pandera schema for Polars or pandas.
-        environment: Where the table comes from, such as `training` or `serving`; None leaves environments out.
-
-    Returns:
-        No frame: the table may be larger than memory.
-
-    Raises:
-        MalformedError: The file behind the table cannot be read to its end.
-        PreconditionError: The contract itself is wrong.
-    """
-    rules = compile_rules(contract.schema if isinstance(contract, Contract) else contract)
-    report, bound = run_rules(table, rules, environment=environment)
-    if not rules.slices:
-        return report
-    return with_slices(report, bound, table, rules, environment=environment)
+__all__ = ["validate"]
 
 
-def find_anomalies(
-    table: ibis.Table,
+def validate(
+    table: ibis.Table | OpenedTable,
     contract: Any,
     *,
     environment: str | None = None,
@@ -56,71 +34,54 @@ def find_anomalies(
     training: Profile | None = None,
     slices: Sequence[str | Slice] = (),
 ) -> Report:
-    """Hold a table against a contract, against other data, and slice by slice; bad data gives findings.
+    """Validate a table against a contract. Bad data gives findings, never an exception.
 
     Args:
-        table: From `open_table`, or of any ibis engine.
-        contract: A `Contract`, or a pandera schema.
-        environment: Where the table comes from, such as `training` or `serving`.
-        previous: What drift is measured from.
-        training: What skew is measured from.
-        slices: Beside those that the contract names, see `with_slices`.
+        table: A table from `open_table` or `open_batch`, or a table of any ibis engine.
+        contract: A `Contract`, or a pandera schema for Polars or pandas. `Contract.of_model(model)` is the contract of
+            a model.
+        environment: Where the table comes from, such as `training` or `serving`. None ignores environments.
+        previous: Profile of the previous batch, from which drift is measured.
+        training: Profile of the training data, from which skew is measured.
+        slices: Slices in addition to those of the contract, see `engine.slices`.
+
+    Returns:
+        The report. It holds a typed frame only if the contract is a model's: any other table may exceed the memory.
 
     Raises:
-        MalformedError: The file behind the table cannot be read to its end.
-        PreconditionError: The contract is wrong, or a slice cannot be made.
+        MalformedError: If the file cannot be read to its end.
+        PreconditionError: If the contract is invalid, or a slice cannot be made.
     """
-    rules = compile_rules(getattr(contract, "schema", contract))
-    report, bound = run_rules(table, rules, environment=environment)
-    compared = with_comparisons(report, bound, rules, previous=previous, training=training)
-    return with_slices(compared, bound, table, rules, environment=environment, more=slices)
-
-
-def check(
-    table: ibis.Table,
-    model: GuardedModel,
-    *,
-    environment: str | None = None,
-    previous: Profile | None = None,
-    training: Profile | None = None,
-    slices: Sequence[str | Slice] = (),
-) -> Report:
-    """Hold a batch against the contract of `model`; bad data gives findings, never an exception.
-
-    Two things are refused whatever the contract says. A column that it does not know: a batch has the columns that its
-    model declares. An infinite number in a feature: no request can hold one, and in text it is no number. For
-    `previous`, `training` and `slices` see `find_anomalies`.
-
-    Raises:
-        MalformedError: The file behind the table cannot be read to its end.
-    """
-    rules = replace(compile_rules(model.schema), strict=True)
-    report, bound = run_rules(table, rules, environment=environment)
-    fits = not any(
-        finding.code in ("missing_column", "wrong_type") or finding.rule.startswith("coerce")
-        for finding in report.findings
-    )
-    frame = _frame(bound) if fits else None
-    infinite = _infinite(frame, model) if frame is not None else []
-    report = replace(report, findings=in_order((*infinite, *report.findings)))
+    contract = contract if isinstance(contract, Contract) else Contract.of_schema(contract)
+    rules = compile_rules(contract.schema)
+    rules = replace(rules, strict=True) if contract.of_batch else rules
+    report, bound = run_rules(OpenedTable.of(table), rules, environment=environment)
+    frame = _typed_frame(bound, report) if contract.of_batch else None
+    if frame is not None:
+        report = replace(report, findings=in_order((*_infinite(frame, contract.finite), *report.findings)))
     report = with_comparisons(report, bound, rules, previous=previous, training=training)
-    report = with_slices(report, bound, table, rules, environment=environment, more=slices)
+    report = with_slices(report, bound, rules, environment=environment, more=slices)
     return replace(report, frame=frame)
 
 
-def _frame(bound: Bound) -> pl.DataFrame:
-    """Return the contract's columns in its order, each of its type."""
+def _typed_frame(bound: BoundContract, report: Report) -> pl.DataFrame | None:
+    """Return the contract's columns in its order, each of its type, or None if columns or types do not fit."""
     import polars as pl
 
+    if any(
+        finding.code in ("missing_column", "wrong_type") or finding.rule.startswith("coerce")
+        for finding in report.findings
+    ):
+        return None
     columns = {
         item.name: (bound.keys[item.name], bound.cells[item.name].dtype if item.name in bound.cells else dtype)
         for item in bound.declared
         for dtype in [bound.dtypes[item.name]]
     }
-    frame = fetch_polars(bound.table, columns)
-    # What pandera judged as a whole, it changed first: the same is done here, and it found that it can be.
+    frame = fetch_polars(bound.opened, bound.table, columns)
+    # pandera changed these columns before it judged them, and found that it could. The same change is made here.
     for item in bound.declared:
-        if item.name in bound.whole:
+        if item.name in bound.pandera_columns:
             column = pl.col(item.name)
             if item.coerce and item.dtype is not None:
                 column = column.cast(item.dtype.type)
@@ -128,16 +89,16 @@ def _frame(bound: Bound) -> pl.DataFrame:
     return frame
 
 
-def _infinite(frame: pl.DataFrame, model: GuardedModel) -> list[Finding]:
-    """Find the features with an infinite number, which a typed file may hold."""
+def _infinite(frame: pl.DataFrame, names: Sequence[str]) -> list[Finding]:
+    """Find the columns with an infinite number, which a typed file may hold and a request cannot."""
     import polars as pl
     import polars.selectors as cs
 
-    floats = [name for name in model.features if name in cs.expand_selector(frame, cs.float())]
+    floats = [name for name in names if name in cs.expand_selector(frame, cs.float())]
     counts = frame.select(pl.col(floats).is_infinite().sum()).to_dicts()[0] if floats else {}
-    said = f"of {frame.height} rows infinite, and no request can hold that"
+    message = f"of {frame.height} rows infinite, and no request can hold that"
     return [
-        Finding(name, "finite", count, frame.height, "block", f"{name}: {count} {said}", "out_of_range", "screen")
+        Finding(name, "finite", count, frame.height, "block", f"{name}: {count} {message}", "out_of_range", "screen")
         for name, count in counts.items()
         if count
     ]

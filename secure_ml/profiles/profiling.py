@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from secure_ml.profiles.document import Profile
 from secure_ml.profiles.merging import KEPT, without_values
 from secure_ml.profiles.scan import scan_batches, unit_rows
-from secure_ml.tables.arrow_batches import fetch_batches
-from secure_ml.tables.queries import COLUMNS_AT_ONCE
+from secure_ml.tables.opened_table import OpenedTable
+from secure_ml.tables.queries import fetch_batches
 
 if TYPE_CHECKING:
     import ibis
@@ -18,27 +18,31 @@ if TYPE_CHECKING:
 __all__ = ["profile_batches", "profile_table"]
 
 
-def profile_table(table: ibis.Table, *, personal: Collection[str] = ()) -> Profile:
-    """Profile a table in one scan; of more than 256 columns, each 256 take one.
+def profile_table(table: ibis.Table | OpenedTable, *, personal: Collection[str] = ()) -> Profile:
+    """Profile a table in one scan, or one scan per `columns_at_once` columns of a wider table.
 
     Args:
-        table: A table or expression of any engine.
+        table: An opened table, or a table or expression of any ibis engine.
         personal: Columns of which only counts are kept.
 
     Raises:
-        PreconditionError: `personal` names a column that the table does not have.
-        MalformedError: The table's file cannot be read to its end.
+        PreconditionError: If `personal` names a column that the table does not have.
+        MalformedError: If the table's file cannot be read to its end.
     """
-    if table.get_backend().name == "pyspark":
+    opened = OpenedTable.of(table)
+    if opened.table.get_backend().name == "pyspark":
         from secure_ml.profiles.spark import profile_spark_table
 
-        return without_values(profile_spark_table(table), personal)
-    names, parts = table.columns, []
-    for start in range(0, max(1, len(names)), COLUMNS_AT_ONCE):
-        some = table.select(names[start : start + COLUMNS_AT_ONCE]) if len(names) > COLUMNS_AT_ONCE else table
-        schema, batches = fetch_batches(some, unit_rows(len(some.columns)))
+        return without_values(profile_spark_table(opened.table), personal)
+    names, parts, at_once = opened.columns, [], opened.limits.columns_at_once
+    for start in range(0, max(1, len(names)), at_once):
+        narrow = len(names) <= at_once
+        part = opened if narrow else opened.with_table(opened.table.select(names[start : start + at_once]))
+        schema, batches = fetch_batches(part, unit_rows(len(part.columns)))
         parts.append(scan_batches(schema, batches, KEPT))
-    return without_values(Profile(parts[0].rows, tuple(column for part in parts for column in part.columns)), personal)
+    return without_values(
+        Profile(parts[0].rows, tuple(column for profile in parts for column in profile.columns)), personal
+    )
 
 
 def profile_batches(schema: pa.Schema, batches: Iterable[pa.RecordBatch], *, personal: Collection[str] = ()) -> Profile:

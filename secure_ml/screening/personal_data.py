@@ -4,8 +4,8 @@
 contract does not mark as personal. Both work alike, one column and one kind at a time:
 
 1. *Candidates*: the engine filters with one regular expression, so a column without any costs one scan. Of more than
-   `MAX_CANDIDATES` distinct ones a fixed sample is looked at, in a table only of the first `_MAX_ROWS` rows that have
-   any; the count of rows is then a lower bound.
+   `Limits.candidates` distinct ones a fixed sample is looked at, in a table only of the first `_MAX_ROWS` rows that
+   have any; the count of rows is then a lower bound.
 2. *Proof*: each candidate is held against the library of its kind, see `personal_forms`. Only what passes counts. Of a
    long text the first `MAX_CHARACTERS` are looked at.
 3. *Chance*: one in ten order numbers passes the Luhn checksum. A form with a checksum that chance passes is counted
@@ -31,7 +31,8 @@ from secure_ml.contracts.rules import CODE_OF_CHECK, Rules, Tier, compile_rules
 from secure_ml.errors import PreconditionError
 from secure_ml.screening.personal_kinds import MAX_CHARACTERS, PersonalKind, proved
 from secure_ml.tables.data_files import table_of
-from secure_ml.tables.queries import COLUMNS_AT_ONCE, fetch
+from secure_ml.tables.opened_table import DEFAULT_LIMITS, OpenedTable
+from secure_ml.tables.queries import fetch
 
 if TYPE_CHECKING:
     import ibis
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
-    "MAX_CANDIDATES",
     "MAX_CHARACTERS",
     "PersonalKind",
     "known_personal",
@@ -49,7 +49,6 @@ __all__ = [
     "with_personal",
 ]
 
-MAX_CANDIDATES = 5_000
 _EXACT = 2**53  # a float holds each whole number below this
 _LEAST = 10_000_000  # a number with fewer digits is nothing personal
 _MAX_ROWS = 100_000  # with candidates of one kind, from the beginning of the table
@@ -108,7 +107,7 @@ def no_personal_data(*kinds: PersonalKind, regions: Sequence[str] = (), warn: bo
 
 
 def screen_table(
-    table: ibis.Table,
+    table: ibis.Table | OpenedTable,
     *,
     known: Collection[str] = (),
     regions: Sequence[str] = (),
@@ -120,7 +119,7 @@ def screen_table(
     A table without any costs one scan, in the engine; what costs is the proof of candidates.
 
     Args:
-        table: Of any ibis engine.
+        table: A table of any ibis engine.
         known: Columns that are meant to hold personal data, or are checked already.
         regions: As in `no_personal_data`.
         tier: Of the findings.
@@ -129,7 +128,8 @@ def screen_table(
     Raises:
         MalformedError: The file behind the table cannot be read to its end.
     """
-    looked_at = table if most_rows is None else table.limit(most_rows)
+    opened = OpenedTable.of(table)
+    screened = opened if most_rows is None else opened.with_table(opened.table.limit(most_rows))
     return tuple(
         Finding(
             column,
@@ -142,45 +142,47 @@ def screen_table(
             "personal",
             "screen",
         )
-        for column, kind, count, complete, rows in _suspects(looked_at, known, regions)
+        for column, kind, count, complete, rows in _suspects(screened, known, regions)
     )
 
 
 def _suspects(
-    table: ibis.Table, known: Collection[str], regions: Sequence[str]
+    opened: OpenedTable, known: Collection[str], regions: Sequence[str]
 ) -> Iterator[tuple[str, PersonalKind, int, bool, int]]:
     """Yield columns that hold a kind, in how many rows, whether these are all such rows, and the rows of the table."""
+    table = opened.table
     texts = {name: text for name in table.columns if name not in known and (text := _as_text(table[name])) is not None}
     patterns = {kind: _pattern(kind, regions) for kind in get_args(PersonalKind)}
     any_kind = "|".join(patterns.values())
     given = iter(texts.items())
-    while part := list(islice(given, COLUMNS_AT_ONCE)):
+    while part := list(islice(given, opened.limits.columns_at_once)):
         suspicious = {
             f"c{index}": count_where(text.re_search(_portable(any_kind))) for index, (_, text) in enumerate(part)
         }
-        (counts,) = fetch(table.aggregate(rows=table.count(), **suspicious))
+        (counts,) = fetch(opened, table.aggregate(rows=table.count(), **suspicious))
         for index, (name, text) in enumerate(part):
             if not counts[f"c{index}"]:
                 continue
-            found, all_found = _candidates(table, text, any_kind)
+            found, all_found = _candidates(opened, text, any_kind)
             for kind, pattern in patterns.items():
                 few, complete = found, True
                 if not all_found:
-                    few, complete = _candidates(table, text, pattern)
+                    few, complete = _candidates(opened, text, pattern)
                 few = {candidate: rows for candidate, rows in few.items() if re.search(pattern, candidate)}
                 count = sum(few[candidate] for candidate in proved(list(few), kind, regions))
                 if count:
                     yield name, kind, count, complete, counts["rows"]
 
 
-def _candidates(table: ibis.Table, text: ibis.StringValue, pattern: str) -> tuple[dict[str, int], bool]:
+def _candidates(opened: OpenedTable, text: ibis.StringValue, pattern: str) -> tuple[dict[str, int], bool]:
     """Return different texts that match, with the rows that hold them, and whether these are all."""
-    cut = table.select(text=text.substr(0, MAX_CHARACTERS))
+    most = opened.limits.candidates
+    cut = opened.table.select(text=text.substr(0, MAX_CHARACTERS))
     matching = cut.filter(cut["text"].re_search(_portable(pattern))).limit(_MAX_ROWS)
     counted = matching.group_by("text").aggregate(rows=matching.count())
-    found = fetch(counted.order_by([counted["text"].hash(), counted["text"]]).limit(MAX_CANDIDATES + 1))
-    few = {item["text"]: int(item["rows"]) for item in found[:MAX_CANDIDATES]}
-    return few, len(found) <= MAX_CANDIDATES and sum(few.values()) < _MAX_ROWS
+    found = fetch(opened, counted.order_by([counted["text"].hash(), counted["text"]]).limit(most + 1))
+    few = {item["text"]: int(item["rows"]) for item in found[:most]}
+    return few, len(found) <= most and sum(few.values()) < _MAX_ROWS
 
 
 def _portable(pattern: str) -> str:
@@ -208,7 +210,7 @@ def _pattern(kind: PersonalKind, regions: Sequence[str]) -> str:
 def with_personal(
     report: Report,
     schema: Any,
-    table: ibis.Table | None = None,
+    table: ibis.Table | OpenedTable | None = None,
     *,
     tier: Tier = "warn",
     most_rows: int | None = None,
@@ -226,6 +228,7 @@ def with_personal(
         if report.frame is None:
             return report
         table = table_of(report.frame)
+    table = OpenedTable.of(table)
     known = known_personal(compile_rules(schema), table.columns)
     found = [*report.findings, *screen_table(table, known=known, tier=tier, most_rows=most_rows)]
     return replace(report, findings=in_order(found))
@@ -238,10 +241,16 @@ def known_personal(rules: Rules, names: Sequence[str]) -> frozenset[str]:
     return personal_columns(rules, names) | checked
 
 
-def personal_rows(column: pl.Series, kind: PersonalKind, regions: Sequence[str] = ()) -> pl.Series:
+def personal_rows(
+    column: pl.Series,
+    kind: PersonalKind,
+    regions: Sequence[str] = (),
+    *,
+    candidates: int = DEFAULT_LIMITS.candidates,
+) -> pl.Series:
     """Tell which cells hold personal data of one kind; a missing cell holds none.
 
-    Where there are more than `MAX_CANDIDATES` distinct candidates, only cells among the sample are told.
+    If the column has more than `candidates` distinct candidates, a fixed sample of so many is proved.
     """
     import polars as pl
 
@@ -249,10 +258,10 @@ def personal_rows(column: pl.Series, kind: PersonalKind, regions: Sequence[str] 
     none = pl.repeat(value=False, n=len(column), dtype=pl.Boolean, eager=True)
     if texts is None:
         return none
-    candidates = texts.filter(texts.str.contains(_pattern(kind, regions)).fill_null(value=False)).unique()
-    if len(candidates) > MAX_CANDIDATES:
-        candidates = candidates.gather(candidates.hash(seed=0).arg_sort().head(MAX_CANDIDATES))
-    found = proved(candidates.to_list(), kind, regions)
+    matching = texts.filter(texts.str.contains(_pattern(kind, regions)).fill_null(value=False)).unique()
+    if len(matching) > candidates:
+        matching = matching.gather(matching.hash(seed=0).arg_sort().head(candidates))
+    found = proved(matching.to_list(), kind, regions)
     if not found:
         return none
     return texts.is_in(pl.Series(sorted(found), dtype=pl.String).implode()).fill_null(value=False)

@@ -8,11 +8,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from secure_ml.batch_validation import RowSplit, split_rows
+from secure_ml.contracts.contract_file import Contract
 from secure_ml.contracts.engine.declared_profiles import profile_frame
 from secure_ml.contracts.engine.drift import needs_previous
 from secure_ml.contracts.findings import Report, unreadable
 from secure_ml.contracts.relaxed_reports import relax_batch_report
-from secure_ml.contracts.validate import check
+from secure_ml.contracts.validate import validate
 from secure_ml.datasets.version_manifest import Manifest, render_manifest
 from secure_ml.digests import Digest, Json, digest_of, parse_digest, sha256
 from secure_ml.errors import MalformedError, RejectedError
@@ -27,11 +28,12 @@ from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import DATASET, VALIDATED_DATASET
 from secure_ml.stages.dataset import accepted_intake, dataset_folder, read_batch
 from secure_ml.tables.batch_files import frame_of, open_batch
-from secure_ml.tables.data_files import is_text, table_of
+from secure_ml.tables.data_files import table_of
+from secure_ml.tables.opened_table import OpenedTable
 from secure_ml.tiers import TierRules
 
 if TYPE_CHECKING:
-    import ibis
+    pass
 
 __all__ = ["PROFILE_FILE", "TABLE_FILE", "examine", "found_personal", "judge", "validate_batch", "validation_cause"]
 
@@ -179,15 +181,17 @@ def judge(
     What the contract bounds by the previous batch is left out where `previous` is None.
     """
 
-    def contract(table: ibis.Table) -> Report:
-        report = check(table, model, previous=previous)
+    def contract(table: OpenedTable) -> Report:
+        report = validate(table, Contract.of_model(model), previous=previous)
         return relax_batch_report(with_personal(report, model.schema), policy, model.label)
 
     try:
         table = open_batch(content, model.batches, batch)
         if model.quarantine == "rows":
-            text = is_text(table)
-            return split_rows(frame_of(table), lambda rows: contract(table_of(rows, where=batch, text=text)), held)
+            is_text = table.is_text
+            return split_rows(
+                frame_of(table), lambda rows: contract(table_of(rows, source=batch, is_text=is_text)), held
+            )
         report = contract(table)
     except MalformedError as error:
         report = unreadable(str(error))

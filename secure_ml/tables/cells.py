@@ -1,4 +1,4 @@
-"""Cells: one column of a table, as rules and typing see it."""
+"""The cells of one column, as typing and rules see them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ __all__ = ["Cell"]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One column, as the rules see it.
+    """The cells of one column.
 
     Attributes:
         name: The column.
-        dtype: As Polars would hold it.
+        dtype: The type as Polars would hold it.
         value: An ibis value.
         missing: An ibis boolean: the cell is missing.
-        wrong: An ibis boolean: the text is not of the declared type. None where the column is typed.
+        unparsable: An ibis boolean: the text is not of the declared type. None if the column has a type.
     """
 
     name: str
     dtype: pl.DataType
     value: Any
     missing: Any
-    wrong: Any = None
+    unparsable: Any = None

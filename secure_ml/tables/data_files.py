@@ -1,8 +1,9 @@
-"""A file as an ibis table: by content, not by name; nothing is guessed, nothing repaired, nothing read as a whole.
+"""Open a data file as a table of an engine, by its content and not by its name.
 
-DuckDB reads it, in memory and shut in: no extension is loaded or fetched, only this one file (and a folder for
-spilling) can be opened, the configuration is locked, memory is limited. The file is opened once without following
-links, and the engine is given the open descriptor, so no name ever stands in a query.
+Nothing is guessed, nothing is repaired, and no file is read as a whole. DuckDB reads the file, in memory and locked
+down: it loads and fetches no extension, it can open only this one file and a folder for spilling, its configuration is
+locked, and its memory is limited. The file is opened once, without following links, and the engine gets the open
+descriptor, so no name of a file ever stands in a query.
 """
 
 from __future__ import annotations
@@ -12,23 +13,23 @@ import os
 import re
 import tempfile
 import weakref
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from secure_ml.errors import MalformedError
 from secure_ml.safe_files import open_file
-from secure_ml.tables.queries import LIMIT_S, MEMORY, Opened, bounded_memory, said
-from secure_ml.tables.text_files import MAX_COLUMNS, column_names, inspect_text, refuse_names, separated_by
+from secure_ml.tables.opened_table import DEFAULT_LIMITS, Limits, OpenedTable
+from secure_ml.tables.queries import bounded_memory, engine_error
+from secure_ml.tables.text_files import MAX_COLUMNS, column_names, inspect_text, require_names, separator_hint
 from secure_ml.tables.text_types import readings
 
 if TYPE_CHECKING:
     import duckdb
-    import ibis
     import polars as pl
 
-__all__ = ["Kind", "dtypes_of", "is_text", "kind_of", "open_bytes", "open_table", "table_of"]
+__all__ = ["Kind", "kind_of", "open_bytes", "open_table", "table_of"]
 
 _MAX_SPILL = "50GB"
 _NAME = "batch"
@@ -53,128 +54,143 @@ _FOREIGN = {
 }
 
 
-def open_table(path: Path, *, columns: Sequence[str] | None = None, null: Collection[str] = ("",)) -> ibis.Table:
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file that is being opened.
+
+    Attributes:
+        con: The engine that will read it.
+        stream: The open file.
+        source: Name of the file in messages.
+        columns: Columns of a CSV file without a header, None if the first line is the header.
+        null: Cells of a CSV file that stand for a missing value.
+        limits: Bounds on the work.
+    """
+
+    con: duckdb.DuckDBPyConnection
+    stream: BinaryIO
+    source: str
+    columns: Sequence[str] | None
+    null: Collection[str]
+    limits: Limits
+
+    @property
+    def path(self) -> str:
+        """Path by which the engine opens the file."""
+        return _path(self.stream)
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the file."""
+        return os.fstat(self.stream.fileno()).st_size
+
+
+def open_table(
+    path: Path,
+    *,
+    columns: Sequence[str] | None = None,
+    null: Collection[str] = ("",),
+    limits: Limits = DEFAULT_LIMITS,
+) -> OpenedTable:
     """Open a Parquet, Arrow IPC, JSON lines or CSV file as a table of an engine of its own.
 
     Args:
         path: A regular file.
-        columns: The columns of a CSV file that has no line of names; a first line that holds any of them is one.
-            None where the first line holds the names.
+        columns: The columns of a CSV file without a header. A first line that holds any of them is a header. None if
+            the first line is the header.
         null: The cells of a CSV file that stand for a missing value.
+        limits: Bounds on the work on this table.
 
     Returns:
-        Columns of a CSV or JSON lines file are all text, stripped in CSV; `check_table` types them after the contract.
+        The table. Columns of a CSV or JSON lines file are all text, stripped in CSV; `validate` types them.
 
     Raises:
-        MalformedError: It is no such file, or one that decodes to a great deal more than it holds.
-        UnavailableError: Missing or unreadable.
+        MalformedError: If the file is of no such format, or decodes to far more than it holds.
+        UnavailableError: If the file is missing or unreadable.
     """
-    return _open(open_file(path), path.name, columns, null)
+    return _open(open_file(path), path.name, columns, null, limits)
 
 
 def open_bytes(
-    content: bytes, where: str, *, columns: Sequence[str] | None = None, null: Collection[str] = ("",)
-) -> ibis.Table:
-    """Open the bytes of such a file: who verified them knows that no others are read; see `open_table`.
+    content: bytes,
+    source: str,
+    *,
+    columns: Sequence[str] | None = None,
+    null: Collection[str] = ("",),
+    limits: Limits = DEFAULT_LIMITS,
+) -> OpenedTable:
+    """Open the bytes of such a file; see `open_table`.
+
+    A caller that verified the bytes knows that no others are read.
 
     Raises:
-        MalformedError: They are no such file, or one that decodes to a great deal more than it holds.
+        MalformedError: If the bytes are of no such format, or decode to far more than they hold.
     """
     stream = os.fdopen(os.memfd_create(_NAME, os.MFD_CLOEXEC), "w+b")
     stream.write(content)
     stream.seek(0)
-    return _open(stream, where, columns, null)
+    return _open(stream, source, columns, null, limits)
 
 
-def kind_of(content: bytes, where: str) -> Kind:
-    """Tell what kind of file some bytes are.
+def kind_of(content: bytes, source: str) -> Kind:
+    """Return the format of a file's bytes.
 
     Raises:
-        MalformedError: Empty, or of a kind that is not read.
+        MalformedError: If the file is empty, or of a format that is not read.
     """
-    return _kind(io.BytesIO(content[:_HEAD_BYTES]), where)
+    return _kind(io.BytesIO(content[:_HEAD_BYTES]), source)
 
 
-def _open(stream: BinaryIO, where: str, columns: Sequence[str] | None, null: Collection[str]) -> ibis.Table:
+def _open(
+    stream: BinaryIO, source: str, columns: Sequence[str] | None, null: Collection[str], limits: Limits
+) -> OpenedTable:
     try:
-        kind = _kind(stream, where)
-        con = _connect(f"/proc/self/fd/{stream.fileno()}")
-        given = _READERS[kind](con, stream, where, columns, null)
+        kind = _kind(stream, source)
+        con = _connect(stream, limits)
+        dtypes = _READERS[kind](_File(con, stream, source, columns, null, limits))
     except BaseException:
         stream.close()
         raise
-    limit_s = LIMIT_S + os.fstat(stream.fileno()).st_size / _LEAST_BYTES_PER_S
-    return _as_table(con, replace(given, limit_s=limit_s), stream)
+    size_s = os.fstat(stream.fileno()).st_size / _LEAST_BYTES_PER_S
+    return _as_table(con, dtypes, source, dtypes is None, replace(limits, query_s=limits.query_s + size_s))
 
 
-def table_of(frame: pl.DataFrame, *, where: str = "table", text: bool = False) -> ibis.Table:
+def table_of(
+    frame: pl.DataFrame, *, source: str = "table", is_text: bool = False, limits: Limits = DEFAULT_LIMITS
+) -> OpenedTable:
     """Return a frame in memory as a table of an engine of its own.
 
     Args:
         frame: Any columns.
-        where: What to call it in an error.
-        text: Whether its columns are text that is yet to be typed.
+        source: Name of the table in messages.
+        is_text: Whether its columns are text that the contract has yet to type.
+        limits: Bounds on the work on this table.
     """
-    con = _connect(None)
+    con = _connect(None, limits)
     con.register(_NAME, frame.to_arrow())
-    return _as_table(con, Opened(where, text, dict(frame.schema)), frame)
+    return _as_table(con, dict(frame.schema), source, is_text, limits)
 
 
-def _as_table(con: duckdb.DuckDBPyConnection, opened: Opened, source: Any) -> ibis.Table:
+def _as_table(
+    con: duckdb.DuckDBPyConnection,
+    dtypes: Mapping[str, pl.DataType] | None,
+    source: str,
+    is_text: bool,
+    limits: Limits,
+) -> OpenedTable:
+    import polars as pl
     from ibis.backends.duckdb import Backend  # not `ibis.duckdb`, which reads the entry points of all packages
 
     backend = Backend.from_connection(con)
-    if opened.text:
+    if is_text:
         con.execute(";".join(readings()))
     con.execute("SET lock_configuration=true")
-    backend._secure_ml = opened, source  # the source stays open as long as the engine lives
-    return backend.table(_NAME)
+    table = backend.table(_NAME)
+    return OpenedTable(table, dtypes or dict.fromkeys(table.columns, pl.String()), source, is_text, limits)
 
 
-def _opened(table: ibis.Table) -> Opened | None:
-    known = getattr(table.get_backend(), "_secure_ml", None)
-    return known[0] if known is not None and table.op().name == _NAME else None
-
-
-def is_text(table: ibis.Table) -> bool:
-    """Whether the columns of a table are text that is yet to be typed."""
-    known = _opened(table)
-    return known is not None and known.text
-
-
-def dtypes_of(table: ibis.Table) -> dict[str, pl.DataType]:
-    """Return the columns of a table as Polars would read them."""
-    known = _opened(table)
-    if known is not None and known.dtypes is not None:
-        return dict(known.dtypes)
-    dtypes = {name: _polars(dtype) for name, dtype in table.schema().items()}
-    return {**dtypes, **_spark_times(table)}
-
-
-def _spark_times(table: ibis.Table) -> dict[str, pl.DataType]:
-    """Return the times of a Spark table, whose unit and zone ibis does not tell: microseconds, in UTC or in none."""
-    import polars as pl
-
-    engine = table.get_backend()
-    if engine.name != "pyspark":
-        return {}
-    zones = {"timestamp": "UTC", "timestamp_ntz": None}
-    found = {name: kind for name, kind in engine.raw_sql(engine.compile(table)).dtypes if kind in zones}
-    return {name: pl.Datetime("us", zones[kind]) for name, kind in found.items()}
-
-
-def _polars(dtype: Any) -> pl.DataType:
-    import polars as pl
-    from ibis.common.exceptions import IbisError
-
-    try:
-        made: pl.DataType = dtype.to_polars()
-    except (NotImplementedError, IbisError, KeyError):
-        return pl.Unknown()
-    return made
-
-
-def _connect(path: str | None) -> duckdb.DuckDBPyConnection:
+def _connect(stream: BinaryIO | None, limits: Limits) -> duckdb.DuckDBPyConnection:
+    """Start an engine that can open nothing but one stream, which stays open as long as the engine lives."""
     import duckdb
 
     folder = tempfile.mkdtemp(prefix="secure-ml-")
@@ -185,27 +201,34 @@ def _connect(path: str | None) -> duckdb.DuckDBPyConnection:
             "autoload_known_extensions": "false",
             "allow_community_extensions": "false",
             "allow_persistent_secrets": "false",
-            "memory_limit": MEMORY,
+            "memory_limit": limits.memory,
             "max_temp_directory_size": _MAX_SPILL,
             "temp_directory": folder,
-            # What a file says of its own figures must not decide how it is read: a hostile one lies, and every one
-            # leaves NaN out of its largest and smallest.
+            # The statistics in a file must not decide how it is read. A hostile file lies, and every file leaves
+            # NaN out of its minimum and maximum.
             "disabled_optimizers": "statistics_propagation,compressed_materialization,filter_pushdown",
             "threads": str(len(os.sched_getaffinity(0))),
         },
     )
-    weakref.finalize(con, _remove, folder)
+    weakref.finalize(con, _release, folder, stream)
     con.execute("SET python_enable_replacements=false")
-    if path is not None:
-        con.execute(f"SET allowed_paths=[{_quote(path)}]")
+    if stream is not None:
+        con.execute(f"SET allowed_paths=[{_quote(_path(stream))}]")
     con.execute("SET enable_external_access=false")
     return con
 
 
-def _remove(folder: str) -> None:
+def _release(folder: str, stream: BinaryIO | None) -> None:
     import shutil
 
+    if stream is not None:
+        stream.close()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _path(stream: BinaryIO) -> str:
+    """Return the path by which the engine opens a stream; no name of a user's file stands in a query."""
+    return f"/proc/self/fd/{stream.fileno()}"
 
 
 def _quote(text: str) -> str:
@@ -216,140 +239,129 @@ def _identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _kind(stream: BinaryIO, where: str) -> Kind:
+def _kind(stream: BinaryIO, source: str) -> Kind:
     head = stream.read(_HEAD_BYTES)
     stream.seek(0)
     if not head:
-        raise MalformedError(f"{where}: empty file, expected Parquet, Arrow IPC, JSON lines or CSV")
+        raise MalformedError(f"{source}: empty file, expected Parquet, Arrow IPC, JSON lines or CSV")
     for magic, kind in _FOREIGN.items():
         if head.startswith(magic):
-            raise MalformedError(f"{where}: expected Parquet, Arrow IPC, JSON lines or CSV, found {kind}")
+            raise MalformedError(f"{source}: expected Parquet, Arrow IPC, JSON lines or CSV, found {kind}")
     if head.startswith(b"PAR1"):
         return "Parquet"
     if head.startswith(b"ARROW1"):
         return "Arrow"
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if re.match(rb"\[\s*[\[{\]]", text):
-        raise MalformedError(f"{where}: a JSON array; write one object a line")
+        raise MalformedError(f"{source}: a JSON array; write one object a line")
     if re.match(rb"\{[ \t]*\r?\n", text):
-        raise MalformedError(f"{where}: a JSON object over several lines; write one object a line")
+        raise MalformedError(f"{source}: a JSON object over several lines; write one object a line")
     return "JSON lines" if text.startswith(b"{") else "CSV"
 
 
-def _unread(stream: BinaryIO, where: str, kind: str, end: bytes) -> MalformedError:
-    """Say that the engine cannot read a file, and whether its last bytes are missing."""
-    stream.seek(max(0, stream.seek(0, os.SEEK_END) - len(end)))
-    why = "it is damaged" if stream.read() == end else "it has no footer: truncated? send the whole file again"
-    return MalformedError(f"{where}: expected {kind}, it cannot be read: {why}")
+def _unreadable(file: _File, kind: str, end: bytes) -> MalformedError:
+    """Return the error for a file that the engine cannot read; it says whether the last bytes are missing."""
+    file.stream.seek(max(0, file.stream.seek(0, os.SEEK_END) - len(end)))
+    why = "it is damaged" if file.stream.read() == end else "it has no footer: truncated? send the whole file again"
+    return MalformedError(f"{file.source}: expected {kind}, it cannot be read: {why}")
 
 
-def _parquet(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: Any, __: Any) -> Opened:
+def _parquet(file: _File) -> Mapping[str, pl.DataType]:
     import duckdb
     import polars as pl
 
-    source = f"/proc/self/fd/{stream.fileno()}"
-    size = os.fstat(stream.fileno()).st_size
     try:
-        dtypes = pl.read_parquet_schema(source)
-        refuse_names(list(dtypes), where)
-        (found,) = con.execute(
-            "SELECT coalesce(sum(greatest(num_values, total_uncompressed_size)), 0) FROM parquet_metadata(?)", [source]
+        dtypes = pl.read_parquet_schema(file.path)
+        require_names(list(dtypes), file.source)
+        (sums,) = file.con.execute(
+            "SELECT coalesce(sum(greatest(num_values, total_uncompressed_size)), 0) FROM parquet_metadata(?)",
+            [file.path],
         ).fetchall()
-        decoded = int(found[0])
-        if decoded > _FREE_CELLS and decoded > size * _MAX_RATIO:
+        decoded = int(sums[0])
+        if decoded > _FREE_CELLS and decoded > file.size_bytes * _MAX_RATIO:
             raise MalformedError(
-                f"{where}: decodes to more than {_MAX_RATIO} times its {size} bytes; a bomb is not read"
+                f"{file.source}: decodes to more than {_MAX_RATIO} times its {file.size_bytes} bytes; "
+                "it may be a decompression bomb and is not read"
             )
-        con.read_parquet(source).create_view(_NAME)
+        file.con.read_parquet(file.path).create_view(_NAME)
     except (duckdb.Error, pl.exceptions.PolarsError, OSError):
-        raise _unread(stream, where, "Parquet", b"PAR1") from None
-    return Opened(where, text=False, dtypes=dtypes)
+        raise _unreadable(file, "Parquet", b"PAR1") from None
+    return dtypes
 
 
-def _arrow(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: Any, __: Any) -> Opened:
+def _arrow(file: _File) -> Mapping[str, pl.DataType]:
     import duckdb
     import polars as pl
     import pyarrow as pa
     import pyarrow.dataset
 
-    path = f"/proc/self/fd/{stream.fileno()}"
     try:
-        dtypes = pl.read_ipc_schema(path)
-        refuse_names(list(dtypes), where)
-        # No engine looks at offsets, dictionary indices and UTF-8: what points outside of the file would be read.
-        with bounded_memory(), pa.OSFile(path) as file, pa.ipc.open_file(file) as batches:
+        dtypes = pl.read_ipc_schema(file.path)
+        require_names(list(dtypes), file.source)
+        # No engine checks offsets, dictionary indices and UTF-8. An index outside the file would be followed.
+        with bounded_memory(), pa.OSFile(file.path) as content, pa.ipc.open_file(content) as batches:
             for index in range(batches.num_record_batches):
                 batches.get_batch(index).validate(full=True)
-        con.register(_NAME, pyarrow.dataset.dataset(path, format="ipc"))
+        file.con.register(_NAME, pyarrow.dataset.dataset(file.path, format="ipc"))
     except pa.ArrowMemoryError:
-        raise MalformedError(f"{where}: expected Arrow IPC, it needs more memory than may be taken") from None
+        raise MalformedError(f"{file.source}: expected Arrow IPC, it needs more memory than may be taken") from None
     except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, duckdb.Error, OSError):
-        raise _unread(stream, where, "Arrow IPC", b"ARROW1") from None
-    return Opened(where, text=False, dtypes=dtypes)
+        raise _unreadable(file, "Arrow IPC", b"ARROW1") from None
+    return dtypes
 
 
-def _json(con: duckdb.DuckDBPyConnection, stream: BinaryIO, where: str, _: Any, __: Any) -> Opened:
+def _json(file: _File) -> None:
     import duckdb
 
-    inspect_text(stream, where, quoted=False)
-    source = f"/proc/self/fd/{stream.fileno()}"
+    inspect_text(file.stream, file.source, quoted=False)
     try:
         names = [
             row[0]
-            for row in con.execute(
+            for row in file.con.execute(
                 "SELECT k, min((n, i)) AS m FROM (SELECT unnest(json_keys(json)) AS k, "
                 "unnest(range(len(json_keys(json)))) AS i, row_number() OVER () AS n "
                 "FROM read_ndjson_objects(?, maximum_object_size=1048576)) GROUP BY k ORDER BY m LIMIT ?",
-                [source, MAX_COLUMNS + 1],
+                [file.path, MAX_COLUMNS + 1],
             ).fetchall()
         ]
-        refuse_names(names, where)
+        require_names(names, file.source)
         shape = ", ".join(f"{_quote(name)}: 'VARCHAR'" for name in names)
-        con.execute(
-            f"CREATE VIEW {_NAME} AS SELECT * FROM read_json({_quote(source)}, format='newline_delimited', "  # noqa: S608
-            f"records='true', columns={{{shape}}}, maximum_object_size=1048576)"
+        file.con.execute(
+            f"CREATE VIEW {_NAME} AS SELECT * FROM read_json({_quote(file.path)}, "  # noqa: S608
+            f"format='newline_delimited', records='true', columns={{{shape}}}, maximum_object_size=1048576)"
         )
     except duckdb.Error as error:
-        raise said(error, where) from None
-    return Opened(where, text=True)
+        raise engine_error(error, file.source, file.limits) from None
 
 
-def _csv(
-    con: duckdb.DuckDBPyConnection,
-    stream: BinaryIO,
-    where: str,
-    columns: Sequence[str] | None,
-    null: Collection[str],
-) -> Opened:
+def _csv(file: _File) -> None:
     import duckdb
 
-    inspect_text(stream, where, quoted=True)
-    stream.seek(0)
-    first = column_names(stream, where)
-    header = columns is None or bool(set(first) & set(columns))
-    names = first if header else list(columns or ())
-    refuse_names(names, where)
-    source = _quote(f"/proc/self/fd/{stream.fileno()}")
+    inspect_text(file.stream, file.source, quoted=True)
+    file.stream.seek(0)
+    first = column_names(file.stream, file.source)
+    header = file.columns is None or bool(set(first) & set(file.columns))
+    names = first if header else list(file.columns or ())
+    require_names(names, file.source)
     shape = ", ".join(f"{_quote(f'c{index}')}: 'VARCHAR'" for index in range(len(names)))
-    cells = ", ".join(f"{_cell(f'c{index}', null)} AS {_identifier(name)}" for index, name in enumerate(names))
+    cells = ", ".join(f"{_cell(f'c{index}', file.null)} AS {_identifier(name)}" for index, name in enumerate(names))
     try:
-        con.execute(
-            f"CREATE VIEW {_NAME} AS SELECT {cells} FROM read_csv({source}, "  # noqa: S608 - all names are quoted
+        file.con.execute(
+            f"CREATE VIEW {_NAME} AS SELECT {cells} FROM read_csv({_quote(file.path)}, "  # noqa: S608 - names are quoted
             "auto_detect=false, delim=',', quote='\"', "
             f"escape='\"', comment='', header={str(header).lower()}, columns={{{shape}}}, strict_mode=true, "
             "null_padding=false, ignore_errors=false, max_line_size=2097152, "
             "nullstr='', allow_quoted_nulls=false)"
         )
-        if not con.execute(f"SELECT 1 FROM {_NAME} LIMIT 1").fetchall():  # noqa: S608 - a name of ours
-            raise MalformedError(f"{where}: no rows, expected at least one")
+        if not file.con.execute(f"SELECT 1 FROM {_NAME} LIMIT 1").fetchall():  # noqa: S608 - a constant name
+            raise MalformedError(f"{file.source}: no rows, expected at least one")
     except duckdb.Error as error:
-        refusal = said(error, where)
-        raise type(refusal)(f"{refusal}{separated_by(first)}") from None
-    return Opened(where, text=True)
+        refusal = engine_error(error, file.source, file.limits)
+        raise type(refusal)(f"{refusal}{separator_hint(first)}") from None
 
 
 def _cell(name: str, null: Collection[str]) -> str:
-    """Return a cell of a CSV file as SQL: stripped, null where it stands for a missing value."""
+    """Return a cell of a CSV file as SQL: stripped, and null if it stands for a missing value."""
     stripped = f"trim({name}, {_SPACE})"
     missing = {text.strip() for text in null}
     cell = stripped if "" in missing else f"coalesce({stripped}, '')"  # the reader gives null for an empty cell
@@ -359,4 +371,10 @@ def _cell(name: str, null: Collection[str]) -> str:
 
 
 _SPACE = "E' \\t\\r\\n\\f\\v'"
-_READERS = {"Parquet": _parquet, "Arrow": _arrow, "JSON lines": _json, "CSV": _csv}
+_READERS: dict[Kind, Callable[[_File], Mapping[str, pl.DataType] | None]] = {
+    "Parquet": _parquet,
+    "Arrow": _arrow,
+    "JSON lines": _json,
+    "CSV": _csv,
+}
+"""Format to the function that declares the table; it returns the types of its columns, or None if all are text."""

@@ -13,7 +13,15 @@ from typing import BinaryIO
 
 from secure_ml.errors import MalformedError
 
-__all__ = ["MAX_COLUMNS", "MAX_LINE_BYTES", "MAX_NAME", "column_names", "inspect_text", "refuse_names", "separated_by"]
+__all__ = [
+    "MAX_COLUMNS",
+    "MAX_LINE_BYTES",
+    "MAX_NAME",
+    "column_names",
+    "inspect_text",
+    "require_names",
+    "separator_hint",
+]
 
 MAX_LINE_BYTES = 1 << 20
 MAX_COLUMNS = 4096
@@ -86,7 +94,7 @@ def _line_of_quote(stream: BinaryIO) -> str:
     return ""
 
 
-def separated_by(names: list[str]) -> str:
+def separator_hint(names: list[str]) -> str:
     """Ask what stands between the names of a CSV file where it may be no comma, without a name."""
     for separator, said in ((";", "semicolons"), ("\t", "tabs")):
         if any(separator in name for name in names):
@@ -124,7 +132,7 @@ def column_names(stream: BinaryIO, where: str) -> list[str]:
     return [cell.strip() for cell in record]
 
 
-def refuse_names(names: list[str], where: str) -> None:
+def require_names(names: list[str], where: str) -> None:
     """Refuse column names that are empty, too many or not each of its own, upper and lower case apart from nothing.
 
     Raises:

@@ -69,7 +69,7 @@ def typed(name: str, text: Any, dtype: pl.DataType | None) -> Cell:
     if dtype is None or dtype in (pl.String, pl.Categorical):
         return Cell(name, pl.String(), text, missing)
     value = _value(text, dtype, name)
-    return Cell(name, dtype, value, missing, wrong=value.isnull() & ~missing)
+    return Cell(name, dtype, value, missing, unparsable=value.isnull() & ~missing)
 
 
 def _value(text: Any, dtype: pl.DataType, name: str) -> Any:

@@ -224,11 +224,12 @@ def test_pandera_switched_off_in_the_environment_switches_nothing_off(tmp_path: 
 
 
 def test_the_table_of_the_readme_holds_for_the_four_hospitals() -> None:
-    from secure_ml.contracts.validate import check
+    from secure_ml.contracts.contract_file import Contract
+    from secure_ml.contracts.validate import validate
     from secure_ml.tables.batch_files import open_batch
 
     found = {
-        name: check(open_batch(path.read_bytes(), model.batches, name), model)
+        name: validate(open_batch(path.read_bytes(), model.batches, name), Contract.of_model(model))
         for name, path in model.batches.files.items()
     }
     assert found["cleveland"].accepted

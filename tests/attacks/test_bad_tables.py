@@ -20,7 +20,7 @@ import pyarrow.parquet
 import pytest
 
 from secure_ml.cli import main
-from secure_ml.contracts.validate import check_table
+from secure_ml.contracts.validate import validate
 from secure_ml.errors import MalformedError, PreconditionError, SecureMLError
 from secure_ml.tables.data_files import open_table
 
@@ -179,7 +179,7 @@ def test_a_bad_file_gives_one_clear_sentence(case: str, tmp_path: Path) -> None:
         path.write_bytes(content)
     started = time.process_time()
     try:
-        said = "\n".join(finding.sentence for finding in check_table(open_table(path), SCHEMA).findings)
+        said = "\n".join(finding.sentence for finding in validate(open_table(path), SCHEMA).findings)
     except SecureMLError as error:
         said = str(error)
         assert len(said) < 300
@@ -196,7 +196,7 @@ def test_every_changed_byte_of_a_parquet_file_gives_findings_or_a_clear_error(tm
     for index in range(0, len(good), 41):
         path.write_bytes(good[:index] + bytes([good[index] ^ 0xFF]) + good[index + 1 :])
         try:
-            check_table(open_table(path), SCHEMA)
+            validate(open_table(path), SCHEMA)
         except MalformedError:
             refused += 1
     assert refused > 5
@@ -224,11 +224,11 @@ def test_one_large_cell_that_a_million_rows_refer_to_is_given_up_in_bounded_memo
     assert path.stat().st_size < 20_000  # 20 GB in the hands of an engine that copies each cell of a block
     program = (
         "import sys, pathlib, pandera.polars as pa\n"
-        "from secure_ml.contracts.validate import check_table\n"
+        "from secure_ml.contracts.validate import validate\n"
         "from secure_ml.tables.data_files import open_table\n"
         "from secure_ml.errors import MalformedError\n"
         "try:\n"
-        "    check_table(open_table(pathlib.Path(sys.argv[1])), pa.DataFrameSchema("
+        "    validate(open_table(pathlib.Path(sys.argv[1])), pa.DataFrameSchema("
         "{'a': pa.Column(None, pa.Check.str_length(1, 5))}))\n"
         "except MalformedError as error:\n"
         "    print(error)\n"
@@ -248,7 +248,7 @@ def test_a_python_check_does_not_read_more_rows_than_memory_may_hold(tmp_path: P
     said = "a: a rule that is not compiled would read 2059 MiB into memory, at most 2048"
     check = pa.Check(lambda data: data.lazyframe.select(pl.col(data.key)))
     with pytest.raises(PreconditionError, match=said):
-        check_table(open_table(path), pa.DataFrameSchema({"a": pa.Column(pl.Boolean, check)}))
+        validate(open_table(path), pa.DataFrameSchema({"a": pa.Column(pl.Boolean, check)}))
 
 
 def test_statistics_that_lie_hide_no_row(tmp_path: Path) -> None:
@@ -264,11 +264,11 @@ def test_statistics_that_lie_hide_no_row(tmp_path: Path) -> None:
     assert true in raw[footer:]
     path.write_bytes(raw[:footer] + raw[footer:].replace(true, false))
     assert duckdb.sql(f"SELECT count(*) FROM '{path}' WHERE a > 10").fetchall() == [(0,)]
-    report = check_table(open_table(path), SCHEMA)
+    report = validate(open_table(path), SCHEMA)
     assert [finding.sentence for finding in report.findings] == ["a: 500 of 1000 rows above 10"]
     assert report.failing_rows["row"].to_list() == list(range(501, 1001))
     unique = pa.DataFrameSchema({"a": pa.Column(pl.Int64, unique=True)})
-    assert [finding.failed for finding in check_table(open_table(path), unique).findings] == [1000]
+    assert [finding.failed for finding in validate(open_table(path), unique).findings] == [1000]
 
 
 def test_a_pattern_that_backtracks_in_python_takes_no_time(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_a_pattern_that_backtracks_in_python_takes_no_time(tmp_path: Path) -> No
     pl.DataFrame({"s": ["a" * 50_000 + "!"]}).write_parquet(path)
     schema = pa.DataFrameSchema({"s": pa.Column(pl.String, pa.Check.str_matches(r"(a+)+$"))})
     started = time.process_time()
-    report = check_table(open_table(path), schema)
+    report = validate(open_table(path), schema)
     assert [finding.failed for finding in report.findings] == [1]
     assert report.fallbacks[0].why.endswith("can backtrack for ever")
     assert time.process_time() - started < 10 * max(slow, 1)
@@ -296,7 +296,7 @@ def test_the_engine_behind_a_table_opens_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_bytes(b"x\n1\n")
     assert duckdb.sql(f"SELECT * FROM '{tmp_path}/other.csv'").fetchall() == [(1,)]
     table = open_table(path)
-    assert check_table(table, SCHEMA).accepted
+    assert validate(table, SCHEMA).accepted
     for query in (
         f"SELECT * FROM '{tmp_path}/other.csv'",
         "SELECT * FROM read_csv('/etc/passwd')",
@@ -318,7 +318,7 @@ def test_a_name_that_is_changed_after_it_was_opened_changes_nothing(tmp_path: Pa
     path.unlink()
     path.symlink_to(tmp_path / "other")
     try:
-        rows = check_table(table, SCHEMA).rows
+        rows = validate(table, SCHEMA).rows
     except MalformedError:
         rows = 2
     assert rows == 2

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from secure_ml.contracts.contract_file import Contract
 from secure_ml.contracts.engine.declared_profiles import profile_frame
-from secure_ml.contracts.validate import check
+from secure_ml.contracts.validate import validate
 from secure_ml.digests import digest_of, sha256
 from secure_ml.evidence import EvidenceLog
 from secure_ml.installation import Installation
@@ -28,7 +29,7 @@ from tests.installed_home import environment_in
 def fill(installation: Installation, batches: int) -> None:
     home, trust, signer = installation.home, installation.trust, installation.signer()
     given = model.batches.files["cleveland"].read_bytes()
-    frame = check(open_batch(given, model.batches, "cleveland"), model).frame
+    frame = validate(open_batch(given, model.batches, "cleveland"), Contract.of_model(model)).frame
     assert frame is not None
     profile = render(profile_frame(frame, model.schema))
     log = EvidenceLog(home, trust, model.name)

@@ -25,7 +25,7 @@ def _duckdb(query: str) -> Callable[[], Any]:
 
 
 def _contract(*, most_rules: bool = True, unique: bool = True, one: str | None = None, email: bool = False) -> Any:
-    from secure_ml.contracts.validate import check_table
+    from secure_ml.contracts.validate import validate
     from secure_ml.tables.data_files import open_table
     from tests.benchmarks.orders_contract import RULES, build
 
@@ -35,7 +35,7 @@ def _contract(*, most_rules: bool = True, unique: bool = True, one: str | None =
     schema = build(rules=names, nulls=one is None and most_rules, email=email)
 
     def work() -> list[tuple[str | None, str, int]]:
-        report = check_table(open_table(Path(FILE)), schema)
+        report = validate(open_table(Path(FILE)), schema)
         if report.fallbacks:
             raise RuntimeError(f"not compiled: {report.fallbacks}")
         return [(finding.column, finding.rule, finding.failed) for finding in report.findings]

@@ -14,7 +14,7 @@ from pathlib import Path
 import ibis
 from pyspark.sql import SparkSession
 
-from secure_ml.contracts.validate import check_table
+from secure_ml.contracts.validate import validate
 from secure_ml.profiles.document import render
 from secure_ml.profiles.profiling import profile_table
 from tests.conformance.cases import CASES
@@ -45,7 +45,7 @@ def main(folder: Path) -> None:
         for number, case in enumerate(CASES):
             path = folder / f"{number}.parquet"
             case.frame.write_parquet(path)
-            report = check_table(engine.read_parquet(path), case.schema)
+            report = validate(engine.read_parquet(path), case.schema)
             verdict = [[*key, failed] for key, failed in of_findings(report.findings).items()]
             found[case.name] = {
                 "rows": report.rows,

@@ -18,7 +18,7 @@ import polars as pl
 import pytest
 
 from secure_ml.contracts.request_rules import RequestRules, request_rules
-from secure_ml.contracts.validate import check_table
+from secure_ml.contracts.validate import validate
 from secure_ml.models.heart_disease import model as heart_disease
 from secure_ml.profiles.distances import compare_profiles
 from secure_ml.profiles.document import ColumnProfile, Moments, Profile, parse, render
@@ -66,7 +66,7 @@ def test_pandera_on_polars_finds_what_is_expected(case: Case) -> None:
 @each_case
 def test_duckdb_finds_what_is_expected(case: Case, tmp_path: Path) -> None:
     case.frame.write_parquet(tmp_path / "table.parquet")
-    report = check_table(open_table(tmp_path / "table.parquet"), case.schema)
+    report = validate(open_table(tmp_path / "table.parquet"), case.schema)
     assert (report.rows, of_findings(report.findings)) == (case.frame.height, case.expected)
     assert report.fallbacks == ()
 

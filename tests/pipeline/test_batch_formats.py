@@ -11,8 +11,9 @@ import pandera.polars as pa
 import polars as pl
 import pytest
 
+from secure_ml.contracts.contract_file import Contract
 from secure_ml.contracts.findings import Report
-from secure_ml.contracts.validate import check, check_table
+from secure_ml.contracts.validate import validate
 from secure_ml.digests import sha256
 from secure_ml.errors import RejectedError
 from secure_ml.evidence import Evidence, read_subjects
@@ -115,7 +116,7 @@ def test_an_infinite_feature_passes_the_contract_and_is_refused(installation: In
     """The attack first: no rule of the contract speaks of y, so pandera and the compiled contract take it."""
     model = guarded_model(tmp_path / "model")
     content = rendered(pl.DataFrame({"x": [1.0, 2.0], "y": [float("inf"), 1.0], "target": [0, 1]}), ".parquet")
-    assert check_table(open_batch(content, model.batches, "bad"), model.schema).accepted
+    assert validate(open_batch(content, model.batches, "bad"), model.schema).accepted
     put(installation, model, "bad.parquet", content)
     with pytest.raises(RejectedError, match="y: 1 of 2 rows infinite, and no request can hold that"):
         take_in(installation, model, "bad")
@@ -129,7 +130,7 @@ def test_what_is_coerced_or_filled_reaches_the_table_as_the_contract_says(tmp_pa
 
     def report(x: pl.Series) -> Report:
         content = rendered(pl.DataFrame({"x": x, **rest}), ".parquet")
-        return check(open_batch(content, model.batches, "x"), replace(model, contract=schema))
+        return validate(open_batch(content, model.batches, "x"), Contract.of_model(replace(model, contract=schema)))
 
     integers = pl.Series([1, 2])
     for given in (integers, integers.cast(pl.Float32), pl.Series(["1", "2.0"]), pl.Series([1.0, 2.0])):

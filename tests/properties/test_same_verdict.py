@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 
-from secure_ml.contracts.validate import check_table
+from secure_ml.contracts.validate import validate
 from secure_ml.tables.data_files import open_table
 from tests.pandera_oracle import by_pandera, of_findings
 from tests.properties.strategies import contracts_and_frames
@@ -31,7 +31,7 @@ def require_same_verdict(folder: Path, drawn: tuple[Any, pl.DataFrame]) -> None:
     expected, cannot = by_pandera(schema, frame)
     path = folder / "table.parquet"
     frame.write_parquet(path)
-    report = check_table(open_table(path), schema)
+    report = validate(open_table(path), schema)
     event(f"{len(expected)} findings, {len(report.fallbacks)} fallbacks")
     assert report.rows == frame.height
     found = of_findings(report.findings)

@@ -6,16 +6,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from secure_ml.contracts.engine.binding import Bound
+from secure_ml.contracts.engine.binding import BoundContract
 from secure_ml.contracts.engine.column_rules import Aggregate, aggregate
 from secure_ml.contracts.engine.failing_rows import first_rows
-from secure_ml.contracts.engine.row_rules import Part, Unportable, compare_columns, count_where, failing_parts, passes
+from secure_ml.contracts.engine.row_rules import (
+    FailureMode,
+    UnsupportedRule,
+    compare_columns,
+    count_where,
+    failing_parts,
+    passes,
+)
 from secure_ml.contracts.engine.uniqueness import UNIQUENESS, comparable
 from secure_ml.contracts.engine.value_counts import BY_VALUE, count_few_values, figures_by_value
 from secure_ml.contracts.rules import Rule
 from secure_ml.tables.queries import fetch
 
-__all__ = ["Counted", "Passed", "run_pass"]
+__all__ = ["Counted", "PassResult", "run_pass"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +35,11 @@ class Counted:
     """
 
     rule: Rule
-    parts: tuple[Part, ...]
+    parts: tuple[FailureMode, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class PassResult:
     """What one pass over some columns of a table found.
 
     Attributes:
@@ -44,7 +51,7 @@ class Passed:
         values: `c<index>` of the rules of each row, `a<index>_<name>` of the aggregates, and `rows`.
     """
 
-    piece: Bound
+    piece: BoundContract
     counted: tuple[Counted, ...]
     aggregates: tuple[Aggregate, ...]
     unique: tuple[Rule, ...]
@@ -63,7 +70,7 @@ class Passed:
             if bad is not None:
                 yield made, bad
 
-    def parts_failed(self, *, ordered: bool) -> Iterator[tuple[Rule, Part, int, tuple[int, ...]]]:
+    def parts_failed(self, *, ordered: bool) -> Iterator[tuple[Rule, FailureMode, int, tuple[int, ...]]]:
         """Yield each way in which rows failed a rule, how many did, and the first of them where they have an order."""
         given = [(item.rule, part) for item in self.failed for part in item.parts]
         found = first_rows(self.piece, [part.fails for _, part in given], ordered=ordered)
@@ -72,7 +79,7 @@ class Passed:
                 yield rule, part, count, first
 
 
-def run_pass(piece: Bound, rows: int | None, *, by_value: bool) -> Passed:
+def run_pass(piece: BoundContract, rows: int | None, *, by_value: bool) -> PassResult:
     """Compile the rules of some columns and run them, all but uniqueness, as one aggregate.
 
     Args:
@@ -94,16 +101,19 @@ def run_pass(piece: Bound, rows: int | None, *, by_value: bool) -> Passed:
                 aggregates.append(made)
             else:
                 counted.append(Counted(rule, _parts(rule, piece)))
-        except Unportable as error:
+        except UnsupportedRule as error:
             fallbacks.append((rule, str(error)))
     all_rules = [*(item.rule for item in counted), *(made.rule for made in aggregates)]
     few = count_few_values(piece, all_rules, rows) if by_value else {}
     values = _values(piece, counted, aggregates, few)
-    return Passed(piece, tuple(counted), tuple(aggregates), tuple(unique), tuple(fallbacks), values)
+    return PassResult(piece, tuple(counted), tuple(aggregates), tuple(unique), tuple(fallbacks), values)
 
 
 def _values(
-    bound: Bound, counted: list[Counted], aggregates: list[Aggregate], few: Mapping[str, Mapping[str | None, int]]
+    bound: BoundContract,
+    counted: list[Counted],
+    aggregates: list[Aggregate],
+    few: Mapping[str, Mapping[str | None, int]],
 ) -> dict[str, Any]:
     by_value: dict[str, dict[str, Rule]] = {name: {} for name in few}
     measures = {"rows": bound.table.count()}
@@ -117,13 +127,13 @@ def _values(
             by_value[made.rule.column][f"a{index}"] = made.rule
         else:
             measures |= {f"a{index}_{name}": value for name, value in made.measures.items()}
-    (values,) = fetch(bound.table.aggregate(**measures))
+    (values,) = fetch(bound.opened, bound.table.aggregate(**measures))
     for name, rules in by_value.items():
         values |= figures_by_value(bound, name, few[name], rules)
     return values
 
 
-def _failed_rows(item: Counted, bound: Bound) -> Any:
+def _failed_rows(item: Counted, bound: BoundContract) -> Any:
     """Return the ibis count of the rows that fail a rule in any way."""
     first, *more = item.parts
     if first.present is not None:
@@ -133,12 +143,12 @@ def _failed_rows(item: Counted, bound: Bound) -> Any:
     return count_where(first.fails)
 
 
-def _parts(rule: Rule, bound: Bound) -> tuple[Part, ...]:
+def _parts(rule: Rule, bound: BoundContract) -> tuple[FailureMode, ...]:
     if rule.kind == "columns_compare":
         left, right = rule.parameters["left"], rule.parameters["right"]
         if left not in bound.cells or right not in bound.cells:
-            raise Unportable("a column that it compares is not declared or not there")
+            raise UnsupportedRule("a column that it compares is not declared or not there")
         return (compare_columns(rule, bound.cells[left], bound.cells[right]),)
     if rule.column is None:
-        raise Unportable("it is not a rule of one column")
+        raise UnsupportedRule("it is not a rule of one column")
     return failing_parts(rule, bound.cells[rule.column])

@@ -9,19 +9,20 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.contracts.engine.row_rules import Unportable, literal, type_name
+from secure_ml.contracts.engine.row_rules import UnsupportedRule, literal, type_name
 from secure_ml.contracts.findings import Finding, ReasonCode, prefix
 from secure_ml.contracts.rules import ContractColumn, Rule, Rules, Tier
 from secure_ml.errors import PreconditionError
 from secure_ml.tables.cells import Cell
-from secure_ml.tables.text_files import MAX_NAME, separated_by
+from secure_ml.tables.opened_table import OpenedTable
+from secure_ml.tables.text_files import MAX_NAME, separator_hint
 from secure_ml.tables.text_types import typed
 
 if TYPE_CHECKING:
     import ibis
     import polars as pl
 
-__all__ = ["Bound", "bind", "computed", "personal_columns", "resolve"]
+__all__ = ["BoundContract", "bind", "computed", "personal_columns", "resolve"]
 
 _MAX_NAMES = 5
 _ENVIRONMENTS = frozenset({"training", "serving"})
@@ -29,7 +30,7 @@ _ENVIRONMENTS = frozenset({"training", "serving"})
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
+class BoundContract:
     """A contract over one table.
 
     Attributes:
@@ -37,51 +38,43 @@ class Bound:
         cells: Each declared column that is there.
         rules: The rules that are to be run, patterns over column names resolved.
         declared: The declared columns that are there, in the contract's order.
-        whole: Columns that pandera has to judge as a whole, and why.
+        pandera_columns: Columns that pandera has to judge as a whole, and why.
         shape: Findings that need no scan; their row counts are filled in later.
         names: The columns that the file has, without those that the contract leaves out.
         dtypes: All columns of the file, as Polars would read them.
         keys: Column to the name that its typed values have in `table`.
-        free: What no column's name begins with.
-        source: The table as it came.
-        read: Each declared column that is there, over `source`.
+        temp_prefix: A prefix that no column's name has, for temporary columns.
+        opened: The table before its columns were typed.
+        source_cells: Each declared column that is there, over `opened`.
     """
 
     table: ibis.Table
     cells: Mapping[str, Cell]
     rules: tuple[Rule, ...]
     declared: tuple[ContractColumn, ...]
-    whole: Mapping[str, str]
+    pandera_columns: Mapping[str, str]
     shape: tuple[Finding, ...]
     names: tuple[str, ...]
     dtypes: Mapping[str, pl.DataType]
     keys: Mapping[str, str]
-    free: str
-    source: ibis.Table
-    read: Mapping[str, Cell]
+    temp_prefix: str
+    opened: OpenedTable
+    source_cells: Mapping[str, Cell]
 
 
-def bind(
-    table: ibis.Table,
-    dtypes: Mapping[str, pl.DataType],
-    rules: Rules,
-    *,
-    text: bool,
-    environment: str | None,
-) -> Bound:
+def bind(opened: OpenedTable, rules: Rules, *, environment: str | None) -> BoundContract:
     """Bind a contract to a table.
 
     Args:
-        table: Any engine's.
-        dtypes: Its columns as Polars would read them.
+        opened: A table of any engine.
         rules: The contract.
-        text: Whether its columns are text that is yet to be typed.
         environment: Where the table comes from; None leaves environments out of the question.
 
     Raises:
         PreconditionError: A declared type has no text, a pattern over names cannot be read, or no such environment.
     """
     _require_environment(rules, environment)
+    table, dtypes, text = opened.table, opened.dtypes, opened.is_text
     shape: list[Finding] = []
     columns, kept = resolve(rules, list(dtypes))
     here: list[ContractColumn] = []
@@ -120,25 +113,36 @@ def bind(
     else:
         shape += _extra(rules, columns, list(dtypes))
     shape += _order(rules, here, list(dtypes))
-    read, whole = _cells(table, dtypes, here, text=text)
-    free = _free_prefix(dtypes)
-    base, cells, keys = computed(table, read, free, table.columns)
+    source_cells, pandera_columns = _cells(table, dtypes, here, text=text)
+    temp_prefix = _temp_prefix(dtypes)
+    base, cells, keys = computed(table, source_cells, temp_prefix, table.columns)
     left: list[Rule] = []
     declared = {(column.name, str(column.dtype)): column for column in reversed(here)}
     for rule in kept:
-        if rule.kind == "column_present" or rule.column in whole or rule.column in gone:
+        if rule.kind == "column_present" or rule.column in pandera_columns or rule.column in gone:
             continue
         if rule.kind == "type" and not text:
             # Two patterns over names may match one column, each with a type of its own.
             column = declared[str(rule.column), rule.parameters["dtype"]]
             shape += _wrong_type(rule, column, dtypes, rules.pandas)
             continue
-        if rule.kind == "type" and cells[str(rule.column)].wrong is None:
+        if rule.kind == "type" and cells[str(rule.column)].unparsable is None:
             continue
         left.append(rule)
     names = tuple(column.name for column in here) if rules.strict == "filter" else tuple(dtypes)
-    return Bound(
-        base, cells, tuple(left), tuple(here), whole, tuple(shape), names, dict(dtypes), keys, free, table, read
+    return BoundContract(
+        table=base,
+        cells=cells,
+        rules=tuple(left),
+        declared=tuple(here),
+        pandera_columns=pandera_columns,
+        shape=tuple(shape),
+        names=names,
+        dtypes=dict(dtypes),
+        keys=keys,
+        temp_prefix=temp_prefix,
+        opened=opened,
+        source_cells=source_cells,
     )
 
 
@@ -165,7 +169,7 @@ def _no_names(columns: Sequence[ContractColumn], names: list[str]) -> Finding:
     expected = ", ".join(column.name[:MAX_NAME] for column in columns[:_MAX_NAMES])
     expected += ", ..." if len(columns) > _MAX_NAMES else ""
     said = f"none of {len(names)} column names is in the contract, expected {expected}"
-    said += separated_by(names) or "; is the line of names missing?"
+    said += separator_hint(names) or "; is the line of names missing?"
     return _said(None, "line_of_names", "missing_column", "block", said)
 
 
@@ -271,31 +275,31 @@ def _cells(
 ) -> tuple[dict[str, Cell], dict[str, str]]:
     """Return each declared column as the rules see it, and those that pandera has to judge as a whole."""
     cells: dict[str, Cell] = {}
-    whole: dict[str, str] = {}
+    pandera_columns: dict[str, str] = {}
     for column in here:
         actual, value, wanted = dtypes[column.name], table[column.name], _native(column)
         if text:
             cell = typed(column.name, value, wanted)
         elif column.coerce and wanted is not None and actual != wanted:
             if not _coerced(actual, wanted):
-                whole[column.name] = f"it is coerced from {type_name(actual)} to {column.dtype}"
+                pandera_columns[column.name] = f"it is coerced from {type_name(actual)} to {column.dtype}"
                 continue
             cell = Cell(column.name, wanted, value.cast(str(wanted).lower()), value.isnull())
         elif not _held(actual, value.type()):
-            whole[column.name] = f"the engine does not hold it as {type_name(actual)}"
+            pandera_columns[column.name] = f"the engine does not hold it as {type_name(actual)}"
             continue
         else:
             cell = Cell(column.name, actual, value, value.isnull())
         if column.default is not None:
             try:
                 filled = literal(column.default, cell.dtype)
-            except Unportable:
-                whole[column.name] = "its default is of another type"
+            except UnsupportedRule:
+                pandera_columns[column.name] = "its default is of another type"
                 continue
             empty = cell.value.isnull() | cell.value.isnan() if cell.dtype.is_float() else cell.value.isnull()
             cell = replace(cell, value=empty.ifelse(filled, cell.value))
         cells[column.name] = cell
-    return cells, whole
+    return cells, pandera_columns
 
 
 def _held(dtype: pl.DataType, kind: Any) -> bool:
@@ -310,21 +314,23 @@ def _held(dtype: pl.DataType, kind: Any) -> bool:
 
 
 def computed(
-    table: ibis.Table, cells: Mapping[str, Cell], free: str, names: Sequence[str]
+    table: ibis.Table, cells: Mapping[str, Cell], temp_prefix: str, names: Sequence[str]
 ) -> tuple[ibis.Table, dict[str, Cell], dict[str, str]]:
     """Compute once, as columns of a table beside the named ones, what is not a column as it stands.
 
     Args:
         table: As it came.
         cells: Columns over it.
-        free: What no column's name begins with.
+        temp_prefix: A prefix that no column's name has.
         names: The columns to keep.
 
     Returns:
         The table, the cells over it, and column to the name that its typed values have in it.
     """
     changed = {
-        name: f"{free}{index}" for index, (name, cell) in enumerate(cells.items()) if not cell.value.equals(table[name])
+        name: f"{temp_prefix}{index}"
+        for index, (name, cell) in enumerate(cells.items())
+        if not cell.value.equals(table[name])
     }
     base = table
     if changed or len(names) < len(table.columns):
@@ -333,15 +339,15 @@ def computed(
     made: dict[str, Cell] = {}
     for name, cell in cells.items():
         value, text = base[keys[name]], base[name]
-        if cell.wrong is None:
+        if cell.unparsable is None:
             made[name] = replace(cell, value=value, missing=value.isnull())
         else:
             missing = text.isnull() & value.isnull()
-            made[name] = replace(cell, value=value, missing=missing, wrong=value.isnull() & text.notnull())
+            made[name] = replace(cell, value=value, missing=missing, unparsable=value.isnull() & text.notnull())
     return base, made, keys
 
 
-def _free_prefix(names: Collection[str]) -> str:
+def _temp_prefix(names: Collection[str]) -> str:
     taken = [name.lower() for name in names]  # to the engine, T0_0 and t0_0 are one name
     return next(
         prefix

@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from secure_ml.contracts.engine.binding import Bound, computed
+from secure_ml.contracts.engine.binding import BoundContract, computed
 from secure_ml.contracts.rules import Rule
-from secure_ml.tables.queries import COLUMNS_AT_ONCE
 
 __all__ = ["narrowed", "pieces"]
 
 
-def pieces(bound: Bound) -> Iterator[Bound]:
+def pieces(bound: BoundContract) -> Iterator[BoundContract]:
     """Split a contract over very many columns: planning a query, and what it holds, grow faster than its columns do.
 
     Yields:
         The whole where there are few columns, else some columns at a time; each rule is in one of them.
     """
-    if len(bound.cells) <= COLUMNS_AT_ONCE:
+    at_once = bound.opened.limits.columns_at_once
+    if len(bound.cells) <= at_once:
         yield bound
         return
     own: dict[str, list[Rule]] = {name: [] for name in bound.cells}
@@ -37,8 +37,8 @@ def pieces(bound: Bound) -> Iterator[Bound]:
             across |= dict.fromkeys(about)
         else:
             others.append(rule)
-    for start in range(0, len(own), COLUMNS_AT_ONCE):
-        names = list(own)[start : start + COLUMNS_AT_ONCE]
+    for start in range(0, len(own), at_once):
+        names = list(own)[start : start + at_once]
         yield narrowed(bound, names, [rule for name in names for rule in own[name]])
     if told:
         yield narrowed(bound, list(across) or list(own)[:1], told)
@@ -60,8 +60,8 @@ def _about(rule: Rule) -> Collection[str] | None:
     return None
 
 
-def narrowed(bound: Bound, names: Sequence[str], rules: Sequence[Rule] = ()) -> Bound:
+def narrowed(bound: BoundContract, names: Sequence[str], rules: Sequence[Rule] = ()) -> BoundContract:
     """Return a contract over some columns of its table alone."""
-    read = {name: bound.read[name] for name in names}
-    table, cells, keys = computed(bound.source, read, bound.free, names)
+    read = {name: bound.source_cells[name] for name in names}
+    table, cells, keys = computed(bound.opened.table, read, bound.temp_prefix, names)
     return replace(bound, table=table, cells=cells, keys=keys, rules=tuple(rules), names=tuple(names))

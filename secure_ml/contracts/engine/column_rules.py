@@ -8,13 +8,13 @@ from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
 from secure_ml.contracts.checks import oldest
-from secure_ml.contracts.engine.row_rules import Unportable, count_where, inside, type_name
+from secure_ml.contracts.engine.row_rules import UnsupportedRule, count_where, inside, type_name
 from secure_ml.contracts.rules import Rule
 from secure_ml.tables.cells import Cell
 from secure_ml.tables.engine_functions import engine_aggregate
 
 if TYPE_CHECKING:
-    from secure_ml.contracts.engine.binding import Bound
+    from secure_ml.contracts.engine.binding import BoundContract
 
 __all__ = ["Aggregate", "aggregate"]
 
@@ -39,11 +39,11 @@ class Aggregate:
     failed: Callable[[Figures, int], int | None]
 
 
-def aggregate(rule: Rule, bound: Bound) -> Aggregate | None:
+def aggregate(rule: Rule, bound: BoundContract) -> Aggregate | None:
     """Compile a rule about a whole column or table; None where it is about each row.
 
     Raises:
-        Unportable: It does not compile over this type.
+        UnsupportedRule: It does not compile over this type.
     """
     given = rule.parameters
     said = rule.description or f"do not satisfy {rule.kind}"
@@ -53,7 +53,7 @@ def aggregate(rule: Rule, bound: Bound) -> Aggregate | None:
     if make is None:
         return None
     if rule.column is None:
-        raise Unportable("it is not a rule of one column")
+        raise UnsupportedRule("it is not a rule of one column")
     measures, failed = make(rule, bound.cells[rule.column])
     return Aggregate(rule, said, measures, failed)
 
@@ -73,7 +73,7 @@ def _nulls(rule: Rule, cell: Cell) -> Made:
 
 def _value(rule: Rule, cell: Cell) -> Made:
     if not cell.dtype.is_numeric():
-        raise Unportable(f"{type_name(cell.dtype)} has no mean or quantile")
+        raise UnsupportedRule(f"{type_name(cell.dtype)} has no mean or quantile")
     import numpy as np
     import polars as pl
 
@@ -101,7 +101,7 @@ def _fresh(rule: Rule, cell: Cell) -> Made:
         case pl.Datetime(time_unit="us" | "ms", time_zone=zone):
             since = since if zone is None else since.replace(tzinfo=UTC)
         case _:
-            raise Unportable(f"{type_name(cell.dtype)} does not compare the same way with a time in every engine")
+            raise UnsupportedRule(f"{type_name(cell.dtype)} does not compare the same way with a time in every engine")
     # The engine compares: it holds times that Python cannot, such as one in the year 10000.
     fresh = cell.value.max() >= ibis.literal(since)
     return {"fresh": fresh}, lambda figures, rows: None if figures["fresh"] else rows
@@ -111,7 +111,7 @@ def _share(rule: Rule, cell: Cell) -> Made:
     given = rule.parameters
     if rule.kind == "token_fraction_between":
         if str(cell.dtype) != "String":
-            raise Unportable(f"a rule of text does not run over {type_name(cell.dtype)}")
+            raise UnsupportedRule(f"a rule of text does not run over {type_name(cell.dtype)}")
         hit = cell.value.contains(given["token"])
     else:
         known = given["values"] if rule.kind == "value_fraction_between" else given["vocabulary"]
@@ -130,7 +130,7 @@ def _share(rule: Rule, cell: Cell) -> Made:
 
 def _distinct(rule: Rule, cell: Cell) -> Made:
     if cell.dtype.is_float() or cell.dtype.is_nested():
-        raise Unportable(f"engines do not agree on which values of {type_name(cell.dtype)} are different")
+        raise UnsupportedRule(f"engines do not agree on which values of {type_name(cell.dtype)} are different")
     least = rule.kind == "distinct_at_least"
 
     def failed(figures: Figures, rows: int) -> int | None:
@@ -143,9 +143,9 @@ def _distinct(rule: Rule, cell: Cell) -> Made:
 def _exact_values(rule: Rule, cell: Cell) -> Made:
     expected = list(rule.parameters["values"])
     if not expected or len(expected) > _MAX_EXPECTED:
-        raise Unportable(f"it expects none or more than {_MAX_EXPECTED} values")
+        raise UnsupportedRule(f"it expects none or more than {_MAX_EXPECTED} values")
     if any(value is None or value != value for value in expected):
-        raise Unportable("it expects a missing value or NaN")
+        raise UnsupportedRule("it expects a missing value or NaN")
     import ibis
 
     bits = [(inside(cell, [value]), ibis.literal(1 << index, "int64")) for index, value in enumerate(expected)]

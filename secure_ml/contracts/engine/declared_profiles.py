@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.contracts.engine.binding import Bound, bind, personal_columns
+from secure_ml.contracts.engine.binding import BoundContract, bind, personal_columns
 from secure_ml.contracts.rules import compile_rules
 from secure_ml.profiles.document import Profile
 from secure_ml.profiles.profiling import profile_batches, profile_table
-from secure_ml.tables.data_files import dtypes_of, is_text
+from secure_ml.tables.opened_table import OpenedTable
 
 if TYPE_CHECKING:
     import ibis
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["profile_as_declared", "profile_columns", "profile_frame"]
 
 
-def profile_as_declared(table: ibis.Table, contract: Any) -> Profile:
+def profile_as_declared(table: ibis.Table | OpenedTable, contract: Any) -> Profile:
     """Profile the declared columns of a table, typed as the contract says; a cell of another type counts as missing."""
     rules = compile_rules(getattr(contract, "schema", contract))
-    bound = bind(table, dtypes_of(table), rules, text=is_text(table), environment=None)
+    bound = bind(OpenedTable.of(table), rules, environment=None)
     return profile_columns(bound, [column.name for column in bound.declared])
 
 
@@ -41,8 +41,8 @@ def profile_frame(frame: pl.DataFrame, schema: DataFrameSchema, *, found: Collec
     return profile_batches(table.schema, table.to_batches(), personal=personal)
 
 
-def profile_columns(bound: Bound, names: Sequence[str]) -> Profile:
+def profile_columns(bound: BoundContract, names: Sequence[str]) -> Profile:
     """Profile some columns of a bound table, typed as the contract says."""
     columns = [bound.table[bound.keys.get(name, name)].name(name) for name in names]
     personal = [column.name for column in bound.declared if column.settings.get("personal")]
-    return profile_table(bound.table.select(columns), personal=personal)
+    return profile_table(bound.opened.with_table(bound.table.select(columns)), personal=personal)

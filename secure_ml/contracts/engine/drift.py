@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from secure_ml.contracts.engine.binding import Bound
+from secure_ml.contracts.engine.binding import BoundContract
 from secure_ml.contracts.engine.declared_profiles import profile_as_declared, profile_columns
 from secure_ml.contracts.findings import Finding, Report, in_order
 from secure_ml.contracts.rules import Rules, compile_rules
@@ -37,7 +37,7 @@ _MEASURES = {"l_infinity": "L-infinity distance", "jensen_shannon": "Jensen-Shan
 
 def with_comparisons(
     report: Report,
-    bound: Bound,
+    bound: BoundContract,
     rules: Rules,
     *,
     previous: Profile | None = None,
@@ -99,7 +99,7 @@ def _rows(rules: Rules, before: int, rows: int) -> Iterator[Finding]:
     yield Finding(None, f"rows_ratio({least:g}, {most:g})", rows, rows, rules.tier, said, "row_count", "compiled")
 
 
-def _distances(bound: Bound, reference: Profile, code: Comparator, rows: int) -> Iterator[Finding]:
+def _distances(bound: BoundContract, reference: Profile, code: Comparator, rows: int) -> Iterator[Finding]:
     asked = {column.name: column for column in bound.declared if code in column.settings}
     if not asked:
         return
@@ -115,7 +115,7 @@ def _distances(bound: Bound, reference: Profile, code: Comparator, rows: int) ->
             yield Finding(name, rule, rows, rows, column.tier, f"{name}: {said}", code, "compiled")
 
 
-def _is_category(bound: Bound, name: str) -> bool:
+def _is_category(bound: BoundContract, name: str) -> bool:
     dtype = bound.cells[name].dtype if name in bound.cells else bound.dtypes[name]
     text = str(dtype.base_type()) in ("String", "Categorical", "Enum", "Boolean")
     return text or any(rule.kind == "isin" and rule.column == name for rule in bound.rules)

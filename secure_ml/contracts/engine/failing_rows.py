@@ -14,21 +14,20 @@ from secure_ml.tables.text_files import MAX_NAME
 if TYPE_CHECKING:
     import polars as pl
 
-    from secure_ml.contracts.engine.binding import Bound
-    from secure_ml.contracts.engine.pandera_fallback import Judged
+    from secure_ml.contracts.engine.binding import BoundContract
+    from secure_ml.contracts.engine.pandera_fallback import FallbackResult
     from secure_ml.contracts.engine.uniqueness import Repeated
 
 __all__ = ["failing_rows", "first_repeated", "first_rows", "has_order"]
 
 _MAX_CELL = 1000
-_MAX_CELLS = 1_000_000
 
 
 def failing_rows(
-    bound: Bound,
-    reasons: Sequence[tuple[Bound, Sequence[tuple[str, Any]]]],
+    bound: BoundContract,
+    reasons: Sequence[tuple[BoundContract, Sequence[tuple[str, Any]]]],
     repeated: Sequence[Repeated],
-    judged: Sequence[Judged],
+    judged: Sequence[FallbackResult],
 ) -> pl.DataFrame:
     """Fetch the first rows that broke a blocking rule.
 
@@ -45,17 +44,17 @@ def failing_rows(
     import ibis
     import polars as pl
 
-    row, most = f"{bound.free}row", min(MAX_FAILING_ROWS, _MAX_CELLS // max(len(bound.dtypes), 1))
+    row, most = f"{bound.temp_prefix}row", _most_rows(bound)
     cells: dict[int, dict[str, Any]] = {}
     why: dict[int, list[str]] = {}
     by_pandera = {reason: indices[:most] for item in judged for reason, indices in item.failing}
     for piece, named in reasons:
         if named:
-            flags = {f"{bound.free}f{index}": fails for index, (_, fails) in enumerate(named)}
+            flags = {f"{bound.temp_prefix}f{index}": fails for index, (_, fails) in enumerate(named)}
             numbered = piece.table.mutate(**{row: ibis.row_number()}, **flags)
             failing = numbered.filter(ibis.or_(*(numbered[flag] for flag in flags)))
             failing = failing.limit(most) if has_order(bound) else failing  # the scan ends with the last of them
-            for found in _fetch(bound if piece is bound else None, failing, row, list(flags), most):
+            for found in _fetch(bound, failing, row, list(flags), most, cells=piece is bound):
                 cells[int(found[row])] = found
                 said = [said for flag, (said, _) in zip(flags, named, strict=True) if found[flag]]
                 why.setdefault(int(found[row]), []).extend(said)
@@ -63,15 +62,15 @@ def failing_rows(
         for index in indices:
             why.setdefault(index, []).append(reason)
     for item in repeated:
-        for found in _fetch(bound if item.piece is bound else None, _repeated(item), row, [], most):
+        for found in _fetch(bound, _repeated(item), row, [], most, cells=item.piece is bound):
             cells.setdefault(int(found[row]), found)
             why.setdefault(int(found[row]), []).append(item.reason)
     picked = sorted(why)[:most]
     names = _cell_names(bound)
     rest = [index for index in picked if any(name not in cells.get(index, ()) for name, _ in names)]
     if rest:
-        numbered = bound.source.mutate(**{row: ibis.row_number()})
-        for found in _fetch(bound, numbered.filter(numbered[row].isin(rest)), row, [], most):
+        numbered = bound.opened.table.mutate(**{row: ibis.row_number()})
+        for found in _fetch(bound, numbered.filter(numbered[row].isin(rest)), row, [], most, cells=True):
             cells[int(found[row])] = found
     return pl.DataFrame(
         [
@@ -82,30 +81,34 @@ def failing_rows(
     )
 
 
-def has_order(bound: Bound) -> bool:
+def _most_rows(bound: BoundContract) -> int:
+    return min(MAX_FAILING_ROWS, bound.opened.limits.failing_cells // max(len(bound.dtypes), 1))
+
+
+def has_order(bound: BoundContract) -> bool:
     """Whether the engine numbers rows as they stand in the file."""
-    return bool(bound.source.get_backend().name == "duckdb")
+    return bound.opened.on_duckdb
 
 
-def first_rows(piece: Bound, fails: Sequence[Any], *, ordered: bool) -> list[tuple[int, tuple[int, ...]]]:
+def first_rows(piece: BoundContract, fails: Sequence[Any], *, ordered: bool) -> list[tuple[int, tuple[int, ...]]]:
     """Return for each ibis boolean how many rows it is true in, and the numbers of the first of them, from 1."""
     import ibis
 
     if not fails:
         return []
-    row, flags = f"{piece.free}row", {f"{piece.free}f{index}": given for index, given in enumerate(fails)}
+    row, flags = f"{piece.temp_prefix}row", {f"{piece.temp_prefix}f{index}": given for index, given in enumerate(fails)}
     table = piece.table.mutate(**flags, **({row: ibis.row_number()} if ordered else {}))
     measures = {f"n{index}": count_where(table[flag]) for index, flag in enumerate(flags)}
     if ordered:
         measures |= {f"r{index}": _least(table[row], table[flag]) for index, flag in enumerate(flags)}
-    (found,) = fetch(table.aggregate(**measures))
+    (found,) = fetch(piece.opened, table.aggregate(**measures))
     return [(int(found[f"n{index}"]), _numbers(found.get(f"r{index}"))) for index in range(len(flags))]
 
 
 def first_repeated(item: Repeated) -> tuple[int, ...]:
     """Return the numbers of the first rows that break a rule of uniqueness, from 1."""
     table = _repeated(item)
-    (found,) = fetch(table.aggregate(r=_least(table[f"{item.piece.free}row"], None)))
+    (found,) = fetch(item.piece.opened, table.aggregate(r=_least(table[f"{item.piece.temp_prefix}row"], None)))
     return _numbers(found["r"])
 
 
@@ -120,7 +123,7 @@ def _numbers(found: Any) -> tuple[int, ...]:
     return tuple(int(index) + 1 for index in found or ())
 
 
-def _cell_names(bound: Bound) -> list[tuple[str, str]]:
+def _cell_names(bound: BoundContract) -> list[tuple[str, str]]:
     named: list[tuple[str, str]] = []
     taken: set[str] = set()
     for index, name in enumerate(bound.dtypes):
@@ -131,15 +134,17 @@ def _cell_names(bound: Bound) -> list[tuple[str, str]]:
     return named
 
 
-def _fetch(whole: Bound | None, table: Any, row: str, flags: list[str], most: int) -> list[dict[str, Any]]:
+def _fetch(
+    bound: BoundContract, table: Any, row: str, flags: list[str], most: int, *, cells: bool
+) -> list[dict[str, Any]]:
     """Fetch the first rows of a table: number and flags, and the cells where it has all columns."""
     import ibis
 
     shown = {  # cut before the rows are put in order: what is kept in memory is small
         name: ibis.null("string") if dtype.is_nested() else table[name].cast("string").left(_MAX_CELL)
-        for name, dtype in (whole.dtypes if whole is not None else {}).items()
+        for name, dtype in (bound.dtypes if cells else {}).items()
     }
-    return fetch(table.select(row, *flags, **shown).order_by(row).limit(most))
+    return fetch(bound.opened, table.select(row, *flags, **shown).order_by(row).limit(most))
 
 
 def _repeated(item: Repeated) -> Any:
@@ -147,12 +152,15 @@ def _repeated(item: Repeated) -> Any:
     import ibis
 
     bound = item.piece
-    row, keys = f"{bound.free}row", {f"{bound.free}k{index}": name for index, name in enumerate(item.keys)}
+    row, keys = (
+        f"{bound.temp_prefix}row",
+        {f"{bound.temp_prefix}k{index}": name for index, name in enumerate(item.keys)},
+    )
     numbered = bound.table.mutate(**{row: ibis.row_number()})
     groups = item.groups.select(**{key: item.groups[name] for key, name in keys.items()})
     given = numbered.semi_join(groups, [numbered[name].identical_to(groups[key]) for key, name in keys.items()])
     if not item.spare_first:
         return given
-    again = f"{bound.free}again"
+    again = f"{bound.temp_prefix}again"
     given = given.mutate(**{again: ibis.row_number().over(group_by=list(item.keys), order_by=row)})
     return given.filter(given[again] > 0)

@@ -20,13 +20,13 @@ from secure_ml.tables.queries import fetch_polars
 if TYPE_CHECKING:
     import polars as pl
 
-    from secure_ml.contracts.engine.binding import Bound
+    from secure_ml.contracts.engine.binding import BoundContract
 
-__all__ = ["Judged", "judge_check", "judge_column"]
+__all__ = ["FallbackResult", "judge_check", "judge_column"]
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class FallbackResult:
     """What pandera found.
 
     Attributes:
@@ -58,7 +58,7 @@ def _pinned() -> Iterator[None]:
         yield
 
 
-def judge_check(bound: Bound, rule: Rule, rows: int, *, pandas: bool, typed: bool) -> Judged:
+def judge_check(bound: BoundContract, rule: Rule, rows: int, *, pandas: bool, typed: bool) -> FallbackResult:
     """Run one check; a check that raises counts as failed by all rows.
 
     Args:
@@ -73,23 +73,23 @@ def judge_check(bound: Bound, rule: Rule, rows: int, *, pandas: bool, typed: boo
     alone = rule.column is not None and rule.check.groupby is None  # pandas: groups are made by other columns
     names = [str(rule.column)] if alone else list(rule.parameters.get("columns", bound.names))
     names = [name for name in names if name in bound.names]
-    frame = fetch_polars(bound.table, {name: (bound.keys[name], _dtype(bound, name)) for name in names})
+    frame = fetch_polars(bound.opened, bound.table, {name: (bound.keys[name], _dtype(bound, name)) for name in names})
     try:
         with _pinned():
             passed = _run(rule, _changed(frame, bound), pandas=pandas)
     except (Exception, PanicException) as error:  # noqa: BLE001 - a user's own check may raise anything, as in pandera
-        return Judged((_not_run(rule.column, rule.name, rows, type(error).__name__),) if typed else ())
+        return FallbackResult((_not_run(rule.column, rule.name, rows, type(error).__name__),) if typed else ())
     return _judged(rule, passed, rows)
 
 
-def _changed(frame: pl.DataFrame, bound: Bound) -> pl.DataFrame:
+def _changed(frame: pl.DataFrame, bound: BoundContract) -> pl.DataFrame:
     """Coerce the columns that only pandera can, and fill in their defaults: a rule of the table sees them so."""
     import polars as pl
     from pandera.api.polars.types import PolarsData
 
     changed = frame.lazy()
     for column in bound.declared:
-        if column.name not in bound.whole or column.name not in frame.columns:
+        if column.name not in bound.pandera_columns or column.name not in frame.columns:
             continue
         if column.default is not None:
             default = pl.lit(column.default, dtype=column.dtype.type)
@@ -118,7 +118,7 @@ def _run(rule: Rule, frame: pl.DataFrame, *, pandas: bool) -> pl.Series:
     return frame.to_series(frame.width - 1).fill_null(True)
 
 
-def _dtype(bound: Bound, name: str) -> pl.DataType:
+def _dtype(bound: BoundContract, name: str) -> pl.DataType:
     return bound.cells[name].dtype if name in bound.cells else bound.dtypes[name]
 
 
@@ -129,9 +129,9 @@ def _not_run(column: str | None, rule: str, rows: int, error: str) -> Finding:
     )
 
 
-def _judged(rule: Rule, passed: pl.Series, rows: int) -> Judged:
+def _judged(rule: Rule, passed: pl.Series, rows: int) -> FallbackResult:
     if bool(passed.all()):
-        return Judged(())
+        return FallbackResult(())
     said = rule.description or f"do not satisfy {rule.kind}"
     each = len(passed) == rows
     failed = int((~passed).sum()) if each else rows
@@ -140,10 +140,10 @@ def _judged(rule: Rule, passed: pl.Series, rows: int) -> Judged:
     first = tuple(place + 1 for place in places[:MAX_FIRST_ROWS])
     finding = Finding(rule.column, rule.name, failed, rows, rule.tier, sentence, rule.code, "pandera", first)
     listed = places if rule.tier == "block" else []
-    return Judged((finding,), ((f"{prefix(rule.column)}{said}", listed),) if listed else ())
+    return FallbackResult((finding,), ((f"{prefix(rule.column)}{said}", listed),) if listed else ())
 
 
-def judge_column(bound: Bound, rules: Rules, name: str, rows: int) -> Judged:
+def judge_column(bound: BoundContract, rules: Rules, name: str, rows: int) -> FallbackResult:
     """Run all rules of a column that pandera changes before it judges, such as one that is coerced from text."""
     import polars as pl
     from pandera.errors import SchemaErrors
@@ -155,13 +155,13 @@ def judge_column(bound: Bound, rules: Rules, name: str, rows: int) -> Judged:
         copied.raise_warning = False
         copied.place = index  # pandera copies a check before it names it in an error
     schema.name, schema.regex, schema.coerce = name, False, column.coerce
-    frame: Any = fetch_polars(bound.table, {name: (bound.keys[name], bound.dtypes[name])})
+    frame: Any = fetch_polars(bound.opened, bound.table, {name: (bound.keys[name], bound.dtypes[name])})
     made = _schema_of(schema, name, pandas=rules.pandas)
     try:
         with _pinned():
             made.validate(frame.to_pandas() if rules.pandas else frame, lazy=True)
     except SchemaErrors as errors:
-        judged: list[Judged] = []
+        judged: list[FallbackResult] = []
         for error in errors.schema_errors:
             place = getattr(error.check, "place", None)
             if place is not None:
@@ -174,23 +174,25 @@ def judge_column(bound: Bound, rules: Rules, name: str, rows: int) -> Judged:
             output = error.check_output
             if output is None and rule.code == "wrong_type":
                 sentence = f"{name}: column is not of type {column.dtype}"
-                judged.append(Judged((Finding(name, rule.name, rows, rows, rule.tier, sentence, "wrong_type"),)))
+                judged.append(
+                    FallbackResult((Finding(name, rule.name, rows, rows, rule.tier, sentence, "wrong_type"),))
+                )
                 continue
             if output is None:
-                judged.append(Judged((_not_run(name, rule.name, rows, "error"),)))
+                judged.append(FallbackResult((_not_run(name, rule.name, rows, "error"),)))
                 continue
             output = output.collect() if isinstance(output, pl.LazyFrame) else output
             if isinstance(output, pl.DataFrame):
                 output = output.to_series(output.width - 1)
             passed = pl.Series(output if isinstance(output, pl.Series) else output.to_numpy(), dtype=pl.Boolean)
             judged.append(_judged(rule, passed.fill_null(True), rows))
-        return Judged(
+        return FallbackResult(
             tuple(finding for item in judged for finding in item.findings),
             tuple(failing for item in judged for failing in item.failing),
         )
     except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - see judge_check
-        return Judged((_not_run(name, "coerce", rows, type(error).__name__),))
-    return Judged(())
+        return FallbackResult((_not_run(name, "coerce", rows, type(error).__name__),))
+    return FallbackResult(())
 
 
 _CORE_CODES: dict[str, ReasonCode] = {"not_nullable": "missing_values", "field_uniqueness": "duplicates"}

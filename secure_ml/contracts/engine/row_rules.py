@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
-    "Part",
-    "Unportable",
+    "FailureMode",
+    "UnsupportedRule",
     "compare_columns",
     "count_where",
     "failing_parts",
@@ -50,7 +50,7 @@ _MAX_TYPE = 120
 _DIGITS = Context(prec=80)  # Python's own stops at 28
 
 
-class Unportable(Exception):  # noqa: N818 - a reason, caught by the compiler
+class UnsupportedRule(Exception):  # noqa: N818 - a reason, caught by the compiler
     """A rule does not mean the same in every engine over this type; the message says why."""
 
 
@@ -62,7 +62,7 @@ def type_name(dtype: pl.DataType) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FailureMode:
     """One way in which rows fail a rule.
 
     Attributes:
@@ -93,7 +93,7 @@ def literal(value: Any, dtype: pl.DataType, *, exact: bool = False) -> Any:
         exact: Whether a whole number does not stand for a float, nor the other way round, as in `isin`.
 
     Raises:
-        Unportable: The two do not compare the same way everywhere.
+        UnsupportedRule: The two do not compare the same way everywhere.
     """
     import ibis
     import polars as pl
@@ -122,7 +122,9 @@ def literal(value: Any, dtype: pl.DataType, *, exact: bool = False) -> Any:
             return ibis.literal(value)
         case int() | Decimal() if isinstance(dtype, pl.Decimal):
             return _decimal(Decimal(value), dtype)
-    raise Unportable(f"a {type(value).__name__} does not compare the same way with {type_name(dtype)} in every engine")
+    raise UnsupportedRule(
+        f"a {type(value).__name__} does not compare the same way with {type_name(dtype)} in every engine"
+    )
 
 
 def _float(value: float, kind: str) -> Any:
@@ -146,7 +148,7 @@ def _decimal(value: Decimal, dtype: pl.Decimal) -> Any:
         or abs(value) >= Decimal(10) ** (precision - scale)
         or value != value.quantize(unit, None, _DIGITS)
     ):
-        raise Unportable(f"the figure is not one of {dtype}")
+        raise UnsupportedRule(f"the figure is not one of {dtype}")
     return ibis.literal(str(value.quantize(unit, None, _DIGITS))).cast(f"decimal({precision}, {scale})")
 
 
@@ -159,7 +161,7 @@ def _text(cell: Cell) -> Any:
     import polars as pl
 
     if cell.dtype != pl.String:
-        raise Unportable(f"a rule of text does not run over {type_name(cell.dtype)}")
+        raise UnsupportedRule(f"a rule of text does not run over {type_name(cell.dtype)}")
     return cell.value
 
 
@@ -167,13 +169,13 @@ def inside(cell: Cell, values: Collection[Any]) -> Any:
     """Return the ibis boolean that a cell holds one of the values; null where it is missing.
 
     Raises:
-        Unportable: The list is empty, or a value is not of the column's own kind.
+        UnsupportedRule: The list is empty, or a value is not of the column's own kind.
     """
     import polars as pl
 
     given = [literal(value, cell.dtype, exact=True) for value in values if value is not None]
     if not given:
-        raise Unportable("the list is empty")
+        raise UnsupportedRule("the list is empty")
     # Polars compares a list with a column of single precision in double precision.
     value = cell.value.cast("float64") if cell.dtype == pl.Float32 else cell.value
     return value.isin(given)
@@ -193,7 +195,7 @@ def passes(rule: Rule, cell: Cell) -> Any:
     """Return the ibis boolean that a row satisfies a rule of one column; null where the cell is missing.
 
     Raises:
-        Unportable: The rule does not compile over this type.
+        UnsupportedRule: The rule does not compile over this type.
     """
     given = rule.parameters
     if rule.kind in _ORDERED:
@@ -220,9 +222,9 @@ def passes(rule: Rule, cell: Cell) -> Any:
             return _length(cell, given)
         case "items_between":
             if cell.dtype.base_type() is not _list_type():
-                raise Unportable(f"{type_name(cell.dtype)} has no items")
+                raise UnsupportedRule(f"{type_name(cell.dtype)} has no items")
             return cell.value.length().between(given["low"], given["high"])
-    raise Unportable("it is not a rule of each row")
+    raise UnsupportedRule("it is not a rule of each row")
 
 
 def _list_type() -> Any:
@@ -235,7 +237,7 @@ def _search(text: Any, pattern: str) -> Any:
     try:
         return text.re_search(portable(pattern))
     except PreconditionError as error:
-        raise Unportable(str(error)) from None
+        raise UnsupportedRule(str(error)) from None
 
 
 def _range(rule: Rule, cell: Cell) -> tuple[Any, Any]:
@@ -269,41 +271,44 @@ def _form(dtype: pl.DataType) -> str:
     return f"of type {type_name(dtype)}"
 
 
-def failing_parts(rule: Rule, cell: Cell) -> tuple[Part, ...]:
+def failing_parts(rule: Rule, cell: Cell) -> tuple[FailureMode, ...]:
     """Return in which ways rows fail a rule of one column, said in plain words; no row is in two.
 
     Raises:
-        Unportable: The rule does not compile over this type.
+        UnsupportedRule: The rule does not compile over this type.
     """
     given = rule.parameters
     if rule.kind == "not_nullable":
-        if cell.wrong is None and not cell.dtype.is_float():
-            return (Part("null", cell.missing, cell.value.count()),)
-        if cell.wrong is None:
-            return (Part("null or NaN", cell.missing | cell.value.isnan()),)
-        return (Part("null", cell.missing),)
-    if rule.kind == "type" and cell.wrong is not None:
-        return (Part(f"not {_form(cell.dtype)}", cell.wrong),)
+        if cell.unparsable is None and not cell.dtype.is_float():
+            return (FailureMode("null", cell.missing, cell.value.count()),)
+        if cell.unparsable is None:
+            return (FailureMode("null or NaN", cell.missing | cell.value.isnan()),)
+        return (FailureMode("null", cell.missing),)
+    if rule.kind == "type" and cell.unparsable is not None:
+        return (FailureMode(f"not {_form(cell.dtype)}", cell.unparsable),)
     if rule.kind == "in_range" and rule.ignore_na:
         low, high = _range(rule, cell)
-        return (Part(f"below {given['min_value']}", ~low), Part(f"above {given['max_value']}", low & ~high))
+        return (
+            FailureMode(f"below {given['min_value']}", ~low),
+            FailureMode(f"above {given['max_value']}", low & ~high),
+        )
     passed = passes(rule, cell)
     fails = ~passed if rule.ignore_na else ~passed.fill_null(False)
     if rule.kind in _ORDERED:
         _, key, words = _ORDERED[rule.kind]
-        return (Part(f"{words} {given[key]}", fails),)
+        return (FailureMode(f"{words} {given[key]}", fails),)
     if rule.kind == "isin":
-        return (Part(f"outside the {len(given['allowed_values'])} allowed values", fails),)
+        return (FailureMode(f"outside the {len(given['allowed_values'])} allowed values", fails),)
     if rule.kind == "notin":
-        return (Part(f"among the {len(given['forbidden_values'])} forbidden values", fails),)
-    return (Part(rule.description or f"do not satisfy {rule.kind}", fails),)
+        return (FailureMode(f"among the {len(given['forbidden_values'])} forbidden values", fails),)
+    return (FailureMode(rule.description or f"do not satisfy {rule.kind}", fails),)
 
 
-def compare_columns(rule: Rule, left: Cell, right: Cell) -> Part:
+def compare_columns(rule: Rule, left: Cell, right: Cell) -> FailureMode:
     """Return which rows break `columns_compare`.
 
     Raises:
-        Unportable: The two types do not compare the same way everywhere.
+        UnsupportedRule: The two types do not compare the same way everywhere.
     """
     import polars as pl
 
@@ -314,10 +319,10 @@ def compare_columns(rule: Rule, left: Cell, right: Cell) -> Part:
         or (pl.Float64 in (a, b) and (a.is_integer() or b.is_integer()))
     )
     if not plain:
-        raise Unportable(f"{type_name(a)} and {type_name(b)} do not compare the same way in every engine")
+        raise UnsupportedRule(f"{type_name(a)} and {type_name(b)} do not compare the same way in every engine")
     values = [
         cell.value.cast("float64") if cell.dtype.is_integer() and pl.Float64 in (a, b) else cell.value
         for cell in (left, right)
     ]
     passed = getattr(operator, COMPARISONS[rule.parameters["operator"]])(*values)
-    return Part(rule.description or "do not satisfy", ~passed if rule.ignore_na else ~passed.fill_null(False))
+    return FailureMode(rule.description or "do not satisfy", ~passed if rule.ignore_na else ~passed.fill_null(False))

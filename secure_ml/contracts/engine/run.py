@@ -13,34 +13,43 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.contracts.engine.aggregate_pass import Passed, run_pass
-from secure_ml.contracts.engine.binding import Bound, bind
+from secure_ml.contracts.engine.aggregate_pass import PassResult, run_pass
+from secure_ml.contracts.engine.binding import BoundContract, bind
 from secure_ml.contracts.engine.column_chunks import pieces
 from secure_ml.contracts.engine.failing_rows import failing_rows, first_repeated, has_order
-from secure_ml.contracts.engine.pandera_fallback import Judged, judge_check, judge_column
+from secure_ml.contracts.engine.pandera_fallback import FallbackResult, judge_check, judge_column
 from secure_ml.contracts.engine.uniqueness import repeated_rows
 from secure_ml.contracts.findings import Fallback, Finding, Report, in_order, prefix
 from secure_ml.contracts.rules import Rule, Rules
-from secure_ml.tables.data_files import dtypes_of, is_text
+from secure_ml.tables.opened_table import OpenedTable
 
 if TYPE_CHECKING:
-    import ibis
+    pass
 
 __all__ = ["run_rules"]
 
 
 def run_rules(
-    table: ibis.Table, rules: Rules, *, environment: str | None = None, part_of: ibis.Table | None = None
-) -> tuple[Report, Bound]:
-    """Hold a table against a compiled contract; see `check_table`. A filtered one is `part_of` the one it came from."""
+    opened: OpenedTable, rules: Rules, *, environment: str | None = None, is_slice: bool = False
+) -> tuple[Report, BoundContract]:
+    """Validate a table against a compiled contract; see `contracts.validate`.
+
+    Args:
+        opened: The table.
+        rules: The contract.
+        environment: Where the table comes from.
+        is_slice: Whether the table is some rows of a file, so that its rows have no numbers.
+
+    Returns:
+        The report, and the contract bound to the table.
+    """
     # 1. Shape and types.
-    opened = table if part_of is None else part_of
-    bound = bind(table, dtypes_of(opened), rules, text=is_text(opened), environment=environment)
+    bound = bind(opened, rules, environment=environment)
     # 2. One aggregate; several where the table has very many columns.
     first, *more = pieces(bound)
-    passed = [run_pass(first, None, by_value=part_of is None)]
+    passed = [run_pass(first, None, by_value=not is_slice)]
     rows = int(passed[0].values["rows"])
-    passed += [run_pass(piece, rows, by_value=part_of is None) for piece in more]
+    passed += [run_pass(piece, rows, by_value=not is_slice) for piece in more]
     findings = [replace(finding, failed=rows, rows=rows) for finding in bound.shape]
     findings += [
         _finding(made.rule, made.said, bad, rows) for one in passed for made, bad in one.aggregates_failed(rows)
@@ -51,13 +60,13 @@ def run_rules(
     # 4. What cannot be compiled.
     untyped = {finding.column for finding in bound.shape if (finding.code, finding.tier) == ("wrong_type", "block")}
     fallbacks = [(one.piece, rule, why) for one in passed for rule, why in one.fallbacks]
-    judged: list[Judged] = [
+    judged: list[FallbackResult] = [
         judge_check(piece, rule, rows, pandas=rules.pandas, typed=untyped.isdisjoint(_about(rule)))
         for piece, rule, _ in fallbacks
     ]
-    judged += [judge_column(bound, rules, name, rows) for name in bound.whole]
+    judged += [judge_column(bound, rules, name, rows) for name in bound.pandera_columns]
     # 5. How rows failed, and which.
-    ordered = part_of is None and has_order(bound)
+    ordered = not is_slice and has_order(bound)
     found_by_pandera = [finding for item in judged for finding in item.findings]
     findings += found_by_pandera if ordered else [replace(finding, first_rows=()) for finding in found_by_pandera]
     findings += [
@@ -76,14 +85,14 @@ def run_rules(
         judged,
     )
     named = [Fallback(rule.column, rule.name, why) for _, rule, why in fallbacks]
-    named += [Fallback(name, "all rules of the column", why) for name, why in bound.whole.items()]
+    named += [Fallback(name, "all rules of the column", why) for name, why in bound.pandera_columns.items()]
     failed = {(finding.column, finding.rule) for finding in findings}
     run = ((rule.column, rule.name) for rule in bound.rules if untyped.isdisjoint(_about(rule)))
     satisfied = tuple(rule for rule in dict.fromkeys(run) if rule not in failed)
     return Report(rows, in_order(findings), None, rows_found, tuple(named), passed=satisfied), bound
 
 
-def _reasons(one: Passed) -> list[tuple[str, Any]]:
+def _reasons(one: PassResult) -> list[tuple[str, Any]]:
     blocking = [item for item in one.failed if item.rule.tier == "block"]
     return [(f"{prefix(item.rule.column)}{part.said}", part.fails) for item in blocking for part in item.parts]
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.contracts.engine.binding import Bound
-from secure_ml.contracts.engine.row_rules import Unportable, count_where, literal
+from secure_ml.contracts.engine.binding import BoundContract
+from secure_ml.contracts.engine.row_rules import UnsupportedRule, count_where, literal
 from secure_ml.contracts.engine.run import run_rules
 from secure_ml.contracts.findings import Finding, Report, Unjudged, in_order
 from secure_ml.contracts.rules import Rules
@@ -69,8 +69,7 @@ class _Part:
 
 def with_slices(
     report: Report,
-    bound: Bound,
-    table: ibis.Table,
+    bound: BoundContract,
     rules: Rules,
     *,
     environment: str | None = None,
@@ -81,7 +80,6 @@ def with_slices(
     Args:
         report: What the contract found in the whole table.
         bound: The contract, bound to the table.
-        table: The table.
         rules: The contract.
         environment: Where the table comes from.
         more: Slices beside the contract's own. Each part costs a scan.
@@ -110,7 +108,8 @@ def with_slices(
         for part in parts:
             if part.rows >= _LEAST_ROWS:
                 rows = bound.table.filter(part.holds).select(*bound.dtypes)
-                inside, _ = run_rules(rows, inner, environment=environment, part_of=table)
+                part_table = bound.opened.with_table(rows)
+                inside, _ = run_rules(part_table, inner, environment=environment, is_slice=True)
                 found += _said(inside, part, known)
     return replace(report, findings=in_order(found), unjudged=tuple(unjudged))
 
@@ -122,12 +121,12 @@ def _said(report: Report, part: _Part, known: set[tuple[str | None, str]]) -> It
             yield replace(finding, rule=f"{finding.rule} in slice {part.label}", sentence=said)
 
 
-def _parts(bound: Bound, rules: Rules, asked: str | Slice) -> Iterator[_Part]:
+def _parts(bound: BoundContract, rules: Rules, asked: str | Slice) -> Iterator[_Part]:
     if isinstance(asked, Slice):
         yield from _by_value(bound, asked.name, asked.expression(_columns(bound)), None)
         return
     name, condition = _read(asked, [*bound.dtypes, *(column.name for column in rules.columns)])
-    if name not in bound.keys or name in bound.whole:
+    if name not in bound.keys or name in bound.pandera_columns:
         raise PreconditionError("no such column in the table, or one that has to be cast first")
     if any(column.name == name and column.settings.get("personal") for column in bound.declared):
         raise PreconditionError("the column is personal, and its values would stand in findings")
@@ -136,7 +135,7 @@ def _parts(bound: Bound, rules: Rules, asked: str | Slice) -> Iterator[_Part]:
         yield from _by_value(bound, name, value, name)
         return
     holds = _holds(value, condition, bound.cells[name].dtype if name in bound.cells else bound.dtypes[name])
-    (counted,) = fetch(bound.table.aggregate(rows=count_where(holds)))
+    (counted,) = fetch(bound.opened, bound.table.aggregate(rows=count_where(holds)))
     yield _Part(asked if condition else f"{name}=missing", int(counted["rows"]), holds)
 
 
@@ -148,9 +147,9 @@ def _read(asked: str, names: Iterable[str]) -> tuple[str, str | None]:
     return (asked[: places[-1]], asked[places[-1] + 1 :]) if places else (asked.partition("=")[0], None)
 
 
-def _by_value(bound: Bound, name: str, divided: ibis.Value, column: str | None) -> Iterator[_Part]:
+def _by_value(bound: BoundContract, name: str, divided: ibis.Value, column: str | None) -> Iterator[_Part]:
     counted = bound.table.group_by(divided.name("value")).aggregate(rows=bound.table.count())
-    found = fetch(counted.order_by([counted["rows"].desc(), counted["value"]]).limit(_MAX_SLICES + 1))
+    found = fetch(bound.opened, counted.order_by([counted["rows"].desc(), counted["value"]]).limit(_MAX_SLICES + 1))
     if len(found) > _MAX_SLICES:
         raise PreconditionError(f"more than {_MAX_SLICES} values; name a value or a range")
     for number, part in enumerate(found, 1):
@@ -171,7 +170,7 @@ def _holds(value: ibis.Value, condition: str, dtype: pl.DataType) -> ibis.Boolea
             return value == literal(_figure(condition, dtype), dtype)
         ends = [value >= literal(_figure(low, dtype), dtype)] if low else []
         ends += [value < literal(_figure(high, dtype), dtype)] if high else []
-    except (ValueError, Unportable):
+    except (ValueError, UnsupportedRule):
         raise PreconditionError(f"expected a value of type {dtype}, or a range LOW..HIGH of such") from None
     if not ends:
         raise PreconditionError("a range has at least one end")
@@ -204,11 +203,11 @@ def _figure(text: str, dtype: pl.DataType) -> Any:
     raise ValueError
 
 
-def _columns(bound: Bound) -> dict[str, ibis.Value]:
+def _columns(bound: BoundContract) -> dict[str, ibis.Value]:
     return {name: bound.table[bound.keys.get(name, name)] for name in bound.names}
 
 
-def _label(bound: Bound, column: str | None, value: Any) -> str | None:
+def _label(bound: BoundContract, column: str | None, value: Any) -> str | None:
     """Name a slice by its value only where that tells nothing of the data: the contract has it, or it is a boolean."""
     if value is None:
         return "missing"

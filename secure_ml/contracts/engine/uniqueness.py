@@ -9,19 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from secure_ml.contracts.engine.row_rules import Unportable
+from secure_ml.contracts.engine.row_rules import UnsupportedRule
 from secure_ml.contracts.rules import Rule
 from secure_ml.tables.engine_functions import engine_function
 from secure_ml.tables.queries import fetch, fetch_array
 
 if TYPE_CHECKING:
-    from secure_ml.contracts.engine.binding import Bound
+    from secure_ml.contracts.engine.binding import BoundContract
 
 __all__ = ["UNIQUENESS", "Repeated", "repeated_rows"]
 
 UNIQUENESS = frozenset({"field_uniqueness", "multiple_fields_uniqueness", "no_duplicate_rows"})
 _MAX_GROUPS = 1000
-_MAX_HASHES = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class Repeated:
         spare_first: Whether the first row of a key does not fail.
     """
 
-    piece: Bound
+    piece: BoundContract
     said: str
     count: int
     reason: str
@@ -47,19 +46,19 @@ class Repeated:
     spare_first: bool = False
 
 
-def comparable(rule: Rule, bound: Bound) -> Rule:
+def comparable(rule: Rule, bound: BoundContract) -> Rule:
     """Return the rule.
 
     Raises:
-        Unportable: One of its columns is coerced in a way that only pandera knows, so what is equal is not known here.
+        UnsupportedRule: If only pandera knows how one of its columns is coerced, and so which cells are equal.
     """
     for name in bound.names if rule.kind == "no_duplicate_rows" else rule.parameters.get("columns", ()):
-        if name in bound.whole:
-            raise Unportable(f"{name} is not compiled: {bound.whole[name]}")
+        if name in bound.pandera_columns:
+            raise UnsupportedRule(f"{name} is not compiled: {bound.pandera_columns[name]}")
     return rule
 
 
-def repeated_rows(rule: Rule, bound: Bound, rows: int) -> Repeated:
+def repeated_rows(rule: Rule, bound: BoundContract, rows: int) -> Repeated:
     """Count the rows that break a rule of uniqueness."""
     keys = _keys(rule, bound)
     said = {
@@ -69,23 +68,23 @@ def repeated_rows(rule: Rule, bound: Bound, rows: int) -> Repeated:
     reason = f"{rule.column}: {said}" if rule.column is not None else said
     if not keys or rows < 2:
         return Repeated(bound, said, 0, reason)
-    hashes = _repeated_hashes(bound.table, keys, rows)
+    hashes = _repeated_hashes(bound, keys, rows)
     if hashes is not None and not hashes:
         return Repeated(bound, said, 0, reason)
-    times = f"{bound.free}times"
+    times = f"{bound.temp_prefix}times"
     grouped = _of_hashes(bound.table, keys, hashes).group_by(*keys).aggregate(**{times: lambda rows: rows.count()})
     grouped = grouped.filter(grouped[times] > 1)
-    (found,) = fetch(grouped.aggregate(rows=grouped[times].sum(), keys=grouped.count()))
+    (found,) = fetch(bound.opened, grouped.aggregate(rows=grouped[times].sum(), keys=grouped.count()))
     spare_first = rule.kind == "no_duplicate_rows"
     count = int(found["rows"] or 0) - (int(found["keys"]) if spare_first else 0)
     return Repeated(bound, said, count, reason, keys, _first_groups(bound, keys, hashes), spare_first)
 
 
-def _first_groups(bound: Bound, keys: tuple[str, ...], hashes: list[int] | None) -> Any:
+def _first_groups(bound: BoundContract, keys: tuple[str, ...], hashes: list[int] | None) -> Any:
     """Return the keys that are repeated, by their first rows, so that the first rows that fail are among theirs."""
     import ibis
 
-    row, times = f"{bound.free}row", f"{bound.free}times"
+    row, times = f"{bound.temp_prefix}row", f"{bound.temp_prefix}times"
     numbered = _of_hashes(bound.table.mutate(**{row: ibis.row_number()}), keys, hashes)
     grouped = numbered.group_by(*keys).aggregate(**{row: numbered[row].min(), times: numbered.count()})
     return grouped.filter(grouped[times] > 1).order_by(row).limit(_MAX_GROUPS)
@@ -99,7 +98,7 @@ def _of_hashes(table: Any, keys: tuple[str, ...], hashes: list[int] | None) -> A
     return table.filter(_hash(table, keys).isin([ibis.literal(value, "uint64") for value in hashes]))
 
 
-def _repeated_hashes(table: Any, keys: tuple[str, ...], rows: int) -> list[int] | None:
+def _repeated_hashes(bound: BoundContract, keys: tuple[str, ...], rows: int) -> list[int] | None:
     """Return the hashes of all keys that are repeated, and of few others; None where they are too many to be told.
 
     Equal keys have equal hashes, so hashes that all differ prove that the keys do. 64 bits of each row are sorted in
@@ -107,17 +106,18 @@ def _repeated_hashes(table: Any, keys: tuple[str, ...], rows: int) -> list[int] 
     """
     import numpy as np
 
-    if table.get_backend().name != "duckdb":
+    if not bound.opened.on_duckdb:
         return None
+    table, at_once = bound.table, bound.opened.limits.hashes_at_once
     hashed = table.select(hash=_hash(table, keys))
-    parts = -(-rows // _MAX_HASHES)
+    parts = -(-rows // at_once)
     repeated: list[int] = []
     for part in range(parts):
         some = hashed if parts == 1 else hashed.filter(hashed.hash % parts == part)
-        hashes = fetch_array(some.limit(2 * _MAX_HASHES))
+        hashes = fetch_array(bound.opened, some.limit(2 * at_once))
         hashes.sort()
         repeated += np.unique(hashes[1:][hashes[1:] == hashes[:-1]])[: _MAX_GROUPS + 1].tolist()
-        if len(repeated) > _MAX_GROUPS or len(hashes) == 2 * _MAX_HASHES:  # the latter: one key fills the part
+        if len(repeated) > _MAX_GROUPS or len(hashes) == 2 * at_once:  # the latter: one key fills the part
             return None
     return repeated
 
@@ -129,7 +129,7 @@ def _hash(table: Any, keys: tuple[str, ...]) -> Any:
     return engine_function("hash", key.type(), "uint64")(key)
 
 
-def _keys(rule: Rule, bound: Bound) -> tuple[str, ...]:
+def _keys(rule: Rule, bound: BoundContract) -> tuple[str, ...]:
     if rule.kind == "no_duplicate_rows":
         return tuple(bound.keys[name] for name in bound.names)
     names = [rule.column] if rule.column is not None else list(rule.parameters["columns"])

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from secure_ml.contracts.engine.binding import Bound
+from secure_ml.contracts.engine.binding import BoundContract
 from secure_ml.contracts.engine.column_rules import aggregate
 from secure_ml.contracts.engine.row_rules import failing_parts
 from secure_ml.contracts.rules import Rule
@@ -28,10 +28,11 @@ BY_VALUE = frozenset(
 )
 """The kinds of rules that depend on a cell's text alone."""
 _LOOKED_AT = 50_000
-_MAX_VALUES = 256
 
 
-def count_few_values(bound: Bound, rules: Sequence[Rule], rows: int | None = None) -> dict[str, dict[str | None, int]]:
+def count_few_values(
+    bound: BoundContract, rules: Sequence[Rule], rows: int | None = None
+) -> dict[str, dict[str | None, int]]:
     """Count the values of the text columns, of those that `rules` are about, that hold few different ones.
 
     Returns:
@@ -40,25 +41,25 @@ def count_few_values(bound: Bound, rules: Sequence[Rule], rows: int | None = Non
     """
     import polars as pl
 
-    if bound.table.get_backend().name != "duckdb" or (rows is not None and rows < _LOOKED_AT):
+    if not bound.opened.on_duckdb or (rows is not None and rows < _LOOKED_AT):
         return {}
     about = dict.fromkeys(str(rule.column) for rule in rules if rule.kind in BY_VALUE and rule.column in bound.cells)
-    names = [name for name in about if (cell := bound.cells[name]).dtype == pl.String and cell.wrong is None]
+    names = [name for name in about if (cell := bound.cells[name]).dtype == pl.String and cell.unparsable is None]
     if not names:
         return {}
     first = bound.table.select(**{f"v{i}": bound.cells[name].value for i, name in enumerate(names)}).limit(_LOOKED_AT)
     different = {f"n{index}": first[f"v{index}"].approx_nunique() for index in range(len(names))}
-    (found,) = fetch(first.aggregate(rows=first.count(), **different))
+    (found,) = fetch(bound.opened, first.aggregate(rows=first.count(), **different))
     if found["rows"] < _LOOKED_AT:
         return {}  # a second query would cost more than it saves
-    few = [name for index, name in enumerate(names) if found[f"n{index}"] <= _MAX_VALUES]
+    few = [name for index, name in enumerate(names) if found[f"n{index}"] <= bound.opened.limits.distinct_values]
     if not few:
         return {}
     measures = {"rows": bound.table.count()}
     histogram = engine_aggregate("histogram", "string", "map<string, int64>")
     measures |= {f"h{index}": histogram(bound.cells[name].value) for index, name in enumerate(few)}
     try:
-        (values,) = fetch(bound.table.aggregate(**measures))
+        (values,) = fetch(bound.opened, bound.table.aggregate(**measures))
     except MalformedError:
         return {}  # the one pass says it again, where it is not the values that are too many
     counted: dict[str, dict[str | None, int]] = {}
@@ -69,7 +70,7 @@ def count_few_values(bound: Bound, rules: Sequence[Rule], rows: int | None = Non
 
 
 def figures_by_value(
-    bound: Bound, column: str, counts: Mapping[str | None, int], rules: Mapping[str, Rule]
+    bound: BoundContract, column: str, counts: Mapping[str | None, int], rules: Mapping[str, Rule]
 ) -> dict[str, Any]:
     """Evaluate rules over the values of one column.
 
@@ -84,9 +85,10 @@ def figures_by_value(
     """
     import polars as pl
 
-    small = table_of(pl.DataFrame({"value": pl.Series(list(counts), dtype=pl.String), "times": list(counts.values())}))
+    opened = table_of(pl.DataFrame({"value": pl.Series(list(counts), dtype=pl.String), "times": list(counts.values())}))
+    small = opened.table
     cell = replace(bound.cells[column], value=small["value"], missing=small["value"].isnull())
-    over = replace(bound, table=small, cells={column: cell})
+    over = replace(bound, table=small, opened=opened, cells={column: cell})
     measures: dict[str, Any] = {}
     for name, rule in rules.items():
         if (made := aggregate(rule, over)) is not None:
@@ -94,5 +96,5 @@ def figures_by_value(
         else:
             (part,) = failing_parts(rule, cell)
             measures[name] = small["times"].sum(where=part.fails).fill_null(0)
-    (found,) = fetch(small.aggregate(**measures))
+    (found,) = fetch(opened, small.aggregate(**measures))
     return found

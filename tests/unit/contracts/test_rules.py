@@ -18,7 +18,7 @@ from pandera.api.polars.types import PolarsData
 from secure_ml.contracts.checks import columns_compare, mean_between, no_duplicate_rows, null_fraction_at_most
 from secure_ml.contracts.contract_file import load_contract
 from secure_ml.contracts.rules import compile_rules
-from secure_ml.contracts.validate import check_table
+from secure_ml.contracts.validate import validate
 from secure_ml.errors import MalformedError, PreconditionError
 from secure_ml.tables.data_files import table_of
 
@@ -60,7 +60,7 @@ def test_a_built_in_check_that_somebody_made_anew_is_a_python_function(monkeypat
     assert check(pl.LazyFrame({"x": [0, 1]}), "x").check_passed.collect().item()  # pandera has registered its own
     own = lambda data, **_: data.lazyframe.select(pl.col(data.key) > 5)  # noqa: E731
     monkeypatch.setitem(check._check_fn._function_registry, PolarsData, own)
-    report = check_table(table_of(pl.DataFrame({"x": [0, 1]})), pa.DataFrameSchema({"x": pa.Column(int, check)}))
+    report = validate(table_of(pl.DataFrame({"x": [0, 1]})), pa.DataFrameSchema({"x": pa.Column(int, check)}))
     assert [item.why for item in report.fallbacks] == ["it is a Python function"]
     assert [finding.by for finding in report.findings] == ["pandera"]
 

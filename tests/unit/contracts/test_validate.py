@@ -16,7 +16,7 @@ import pytest
 from secure_ml.contracts import checks as ready
 from secure_ml.contracts.findings import Report
 from secure_ml.contracts.rules import Rule
-from secure_ml.contracts.validate import check_table
+from secure_ml.contracts.validate import validate
 from secure_ml.tables.data_files import open_table, table_of
 
 NAN, INF = math.nan, math.inf
@@ -86,7 +86,7 @@ def test_each_rule_finds_what_pandera_finds(name: str) -> None:
     given = list(built_in(text=frame["x"].dtype == pl.String))
     for start in range(0, len(given), 40):
         some = given[start : start + 40]
-        report = check_table(table_of(frame), pa.DataFrameSchema({"x": pa.Column(None, some, nullable=True)}))
+        report = validate(table_of(frame), pa.DataFrameSchema({"x": pa.Column(None, some, nullable=True)}))
         compiled += len(some) - len(report.fallbacks)
         found: dict[str, int] = {}
         expected: dict[str, int] = {}
@@ -105,7 +105,7 @@ def test_each_rule_finds_what_pandera_finds(name: str) -> None:
 def test_nulls_and_uniqueness_are_counted_as_pandera_counts_them(name: str) -> None:
     frame = COLUMNS[name].alias("x").to_frame()
     for column, rule in ((pa.Column(None), "not_nullable"), (pa.Column(None, nullable=True, unique=True), "unique")):
-        report = check_table(table_of(frame), pa.DataFrameSchema({"x": column}))
+        report = validate(table_of(frame), pa.DataFrameSchema({"x": column}))
         found = {finding.rule: finding.failed for finding in report.findings}
         assert (next(iter(found.values())) if found else None) == by_pandera(column, frame), rule
         assert all(finding.by == "compiled" for finding in report.findings)
@@ -118,7 +118,7 @@ TABLE = pl.DataFrame(
 
 def checked(column: str, *checks: pa.Check, table: pl.DataFrame = TABLE, **settings: Any) -> Report:
     schema = pa.DataFrameSchema({column: pa.Column(None, list(checks), nullable=True)}, **settings)
-    return check_table(table_of(table), schema)
+    return validate(table_of(table), schema)
 
 
 def test_rules_about_a_whole_column_or_table_agree_with_pandera() -> None:
@@ -150,7 +150,7 @@ def test_rules_across_columns_name_the_rows() -> None:
         checks=[ready.columns_compare("low", "<=", "high"), ready.row_count_between(5, 9)],
         unique=["id", "s"],
     )
-    report = check_table(table_of(TABLE), schema)
+    report = validate(table_of(TABLE), schema)
     assert [(item.code, item.failed, item.sentence) for item in report.findings] == [
         ("row_count", 4, "4 rows, expected 5 to 9"),
         ("duplicates", 2, "id: 2 of 4 rows not unique"),
@@ -164,7 +164,7 @@ def test_rules_across_columns_name_the_rows() -> None:
 
 def test_duplicate_rows_are_counted_without_the_first() -> None:
     schema = pa.DataFrameSchema({}, checks=[ready.no_duplicate_rows(warn=False)])
-    report = check_table(table_of(pl.DataFrame({"a": [1, 1, 1, 2], "b": [None, None, None, "x"]})), schema)
+    report = validate(table_of(pl.DataFrame({"a": [1, 1, 1, 2], "b": [None, None, None, "x"]})), schema)
     assert [item.failed for item in report.findings] == [2]
     assert report.failing_rows["row"].to_list() == [2, 3]
 
@@ -201,21 +201,21 @@ def test_shape_environments_and_tiers() -> None:
         ordered=True,
     )
     table = table_of(pl.DataFrame({"label": [0, 1], "id": [1, 2]}))
-    assert [item.sentence for item in check_table(table, schema).findings] == [
+    assert [item.sentence for item in validate(table, schema).findings] == [
         "label: column is out of order",
         "id: 1 of 2 rows below 2",
     ]
-    serving = check_table(table, schema, environment="serving")
+    serving = validate(table, schema, environment="serving")
     assert [(item.code, item.sentence, item.tier) for item in serving.findings] == [
         ("new_column", "label: column must be absent in serving", "block"),
         ("out_of_range", "id: 1 of 2 rows below 2", "warn"),
     ]
     without = table_of(pl.DataFrame({"id": [2], "extra": [1]}))
-    assert [item.sentence for item in check_table(without, schema, environment="training").findings] == [
+    assert [item.sentence for item in validate(without, schema, environment="training").findings] == [
         "label: column is missing",
         "'extra': column is not in the contract",
     ]
-    assert check_table(table_of(pl.DataFrame({"id": [2]})), schema, environment="serving").accepted
+    assert validate(table_of(pl.DataFrame({"id": [2]})), schema, environment="serving").accepted
 
 
 def test_patterns_over_column_names_and_coercion() -> None:
@@ -223,10 +223,10 @@ def test_patterns_over_column_names_and_coercion() -> None:
         {"^v_.+$": pa.Column(pl.Int64, pa.Check.ge(0), regex=True, coerce=True), "f": pa.Column(float, coerce=True)}
     )
     table = pl.DataFrame({"v_1": [1, -1], "v_2": ["3", "-4"], "f": pl.Series([1, 2], dtype=pl.Int32)})
-    report = check_table(table_of(table), schema)
+    report = validate(table_of(table), schema)
     assert {(item.column, item.failed) for item in report.findings} == {("v_1", 1), ("v_2", 1)}
     assert [(item.column, item.why) for item in report.fallbacks] == [("v_2", "it is coerced from String to Int64")]
-    wrong = check_table(table_of(table.with_columns(v_2=pl.lit("x"))), schema)
+    wrong = validate(table_of(table.with_columns(v_2=pl.lit("x"))), schema)
     assert ("v_2", "wrong_type") in {(item.column, item.code) for item in wrong.findings}
 
 
@@ -252,7 +252,7 @@ def test_a_file_says_the_same_in_each_format(kind: str, tmp_path: Path) -> None:
         },
         strict=True,
     )
-    report = check_table(open_table(path), schema)
+    report = validate(open_table(path), schema)
     assert [item.sentence for item in report.findings] == [
         "id: 2 of 4 rows not unique",
         "low: 1 of 4 rows above 4",

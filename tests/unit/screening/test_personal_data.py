@@ -15,7 +15,7 @@ import pytest
 from secure_ml.contracts.engine.declared_profiles import profile_as_declared, profile_frame
 from secure_ml.contracts.findings import Report
 from secure_ml.contracts.rules import compile_rules
-from secure_ml.contracts.validate import check_table, find_anomalies
+from secure_ml.contracts.validate import validate
 from secure_ml.errors import PreconditionError
 from secure_ml.installation import Installation
 from secure_ml.models.heart_disease import model as heart_disease
@@ -32,6 +32,7 @@ from secure_ml.screening.personal_kinds import NATIONAL_IDS
 from secure_ml.stages.dataset import ingest_batch
 from secure_ml.stages.validated_dataset import validate_batch
 from secure_ml.tables.data_files import open_table, table_of
+from secure_ml.tables.opened_table import Limits
 from tests.unit.screening.personal_examples import BEGIN, CASES, DOCUMENT, END, Case, examples, measure, render
 
 CARD = "4111 1111 1111 1111"  # the networks' own test number
@@ -123,11 +124,10 @@ def test_bare_national_phone_numbers_are_told_by_the_whole_column_only() -> None
     assert all(rows([f"650253{number:04}" for number in range(50)], "phone", regions=("US",)))
 
 
-def test_more_candidates_than_the_bound_give_a_lower_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(personal_data, "MAX_CANDIDATES", 100)
+def test_more_candidates_than_the_bound_give_a_lower_bound() -> None:
     texts = [f"user{index}@example.com" for index in range(1000)]
-    assert sum(rows(texts, "email")) == 100
-    assert rows(texts, "email") == rows(texts, "email")
+    assert sum(rows(texts, "email", candidates=100)) == 100
+    assert rows(texts, "email", candidates=100) == rows(texts, "email", candidates=100)
 
 
 def test_a_long_cell_costs_little_and_only_its_beginning_is_looked_at() -> None:
@@ -151,7 +151,7 @@ def test_the_checks_are_ordinary_pandera_checks() -> None:
 
 def test_the_compiled_pass_hands_them_to_pandera_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "f.csv").write_text(f"note\nfine\nbob@example.com\n{CARD}\n{CARD}\n")
-    report = check_table(open_table(tmp_path / "f.csv"), contract())
+    report = validate(open_table(tmp_path / "f.csv"), contract())
     assert [(item.sentence, item.code, item.tier) for item in report.findings] == [
         ("note: 2 of 4 rows hold a payment card number", "personal", "block"),
         ("note: 1 of 4 rows hold an e-mail address", "personal", "block"),
@@ -220,7 +220,7 @@ def test_a_pattern_that_declares_a_column_as_personal_keeps_its_values_out_of_ev
     assert known == {"home_mail"}
     assert {item.column for item in screen_table(table_of(frame), known=known)} == {"contact"}
     with pytest.raises(PreconditionError, match="the column is personal"):
-        find_anomalies(table_of(declared), schema, slices=["home_mail"])
+        validate(table_of(declared), schema, slices=["home_mail"])
 
 
 def test_a_users_own_check_is_not_taken_for_one_of_personal_data_by_its_name() -> None:
@@ -241,13 +241,13 @@ def test_the_screen_of_a_table_finds_what_the_checks_of_a_column_find(case: Case
     assert counts[f"no_personal_data({case.kind})"] >= 180
 
 
-def test_the_screen_says_where_it_looked_at_a_part_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_screen_says_where_it_looked_at_a_part_only() -> None:
     table = table_of(pl.DataFrame({"mail": [f"user{index}@example.com" for index in range(1000)]}))
     assert [item.sentence for item in screen_table(table, most_rows=300)] == [
         "mail: 300 of the first 300 rows hold an e-mail address"
     ]
-    monkeypatch.setattr(personal_data, "MAX_CANDIDATES", 100)
-    assert [item.sentence for item in screen_table(table, tier="block")] == [
+    few = replace(table, limits=Limits(candidates=100))
+    assert [item.sentence for item in screen_table(few, tier="block")] == [
         "mail: at least 100 of 1000 rows hold an e-mail address"
     ]
 

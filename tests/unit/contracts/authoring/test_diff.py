@@ -23,7 +23,7 @@ from secure_ml.contracts.checks import (
     value_fraction_between,
 )
 from secure_ml.contracts.rules import compile_rules
-from secure_ml.contracts.validate import check_table
+from secure_ml.contracts.validate import validate
 from secure_ml.tables.data_files import table_of
 
 C = pa.Check
@@ -100,7 +100,7 @@ def batch(*x: int | str | None, **more: list[int]) -> pl.DataFrame:
 def satisfies(frame: pl.DataFrame, schema: Any, where: str | None = None) -> bool:
     if not any(column.environments for column in compile_rules(schema).columns):
         where = None  # a contract that names no environment holds in each, and is asked of none
-    return not check_table(table_of(frame), schema, environment=where).findings
+    return not validate(table_of(frame), schema, environment=where).findings
 
 
 INCOMPATIBLE = [

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from secure_ml.contracts import checks
 from secure_ml.contracts.authoring.infer import infer_contract
 from secure_ml.contracts.authoring.python_source import Call, Column, render_source
-from secure_ml.contracts.validate import check_table
+from secure_ml.contracts.validate import validate
 from secure_ml.tables.data_files import table_of
 from tests.unit.contracts.authoring.infer_examples import infer, profile_of, schema_of
 
@@ -113,7 +113,7 @@ def test_the_table_that_a_contract_was_inferred_from_satisfies_it(frame: pl.Data
     assert list(schema.columns) == frame.columns
     schema.validate(frame, lazy=True)
     if "" not in frame.columns:  # no table that is opened has a column without a name
-        assert check_table(table_of(frame), schema).findings == ()
+        assert validate(table_of(frame), schema).findings == ()
 
 
 @pytest.mark.parametrize("rows", [5, 80, 1200, 20_000])

@@ -11,7 +11,7 @@ import pytest
 
 from secure_ml.contracts.authoring.infer import infer_contract
 from secure_ml.contracts.engine.declared_profiles import profile_as_declared
-from secure_ml.contracts.validate import check_table, find_anomalies
+from secure_ml.contracts.validate import validate
 from secure_ml.tables.data_files import table_of
 from tests.unit.contracts.authoring.infer_examples import check_names, column_of, infer, profile_of, range_of, schema_of
 
@@ -57,7 +57,7 @@ def test_the_other_half_of_real_tables_raises_few_alarms() -> None:
         half = frame.height // 2
         schema = schema_of(infer(frame[:half]))
         before = profile_as_declared(table_of(frame[:half]), schema)
-        report = find_anomalies(table_of(frame[half:]), schema, previous=before)
+        report = validate(table_of(frame[half:]), schema, previous=before)
         alarms += len(report.findings)
         columns += frame.width
     assert alarms <= columns / 10
@@ -153,7 +153,7 @@ def test_a_share_of_missing_cells_may_grow_a_little() -> None:
 
 def test_an_empty_batch_is_refused() -> None:
     frame = pl.DataFrame({"x": [1, 2, 3]})
-    report = check_table(table_of(frame.clear()), schema_of(infer(frame)))
+    report = validate(table_of(frame.clear()), schema_of(infer(frame)))
     assert [finding.code for finding in report.findings] == ["row_count"]
     assert schema_of(infer(frame.clear())).checks == []
 

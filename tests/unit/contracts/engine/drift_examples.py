@@ -9,7 +9,7 @@ import polars as pl
 
 from secure_ml.contracts.engine.declared_profiles import profile_as_declared
 from secure_ml.contracts.findings import Report
-from secure_ml.contracts.validate import find_anomalies
+from secure_ml.contracts.validate import validate
 from secure_ml.profiles.document import Profile
 from secure_ml.tables.data_files import table_of
 
@@ -23,7 +23,7 @@ def contract(**columns: pa.Column) -> pa.DataFrameSchema:
 
 
 def find(frame: pl.DataFrame, schema: pa.DataFrameSchema, **more: Any) -> Report:
-    return find_anomalies(table_of(frame), schema, **more)
+    return validate(table_of(frame), schema, **more)
 
 
 def profile(frame: pl.DataFrame, schema: pa.DataFrameSchema) -> Profile:

@@ -10,15 +10,13 @@ import polars as pl
 import pytest
 
 from secure_ml.contracts import checks as ready
-from secure_ml.contracts.engine import column_chunks, failing_rows
 from secure_ml.contracts.findings import Report
-from secure_ml.contracts.validate import check_table
-from secure_ml.profiles import profiling
+from secure_ml.contracts.validate import validate
 from secure_ml.profiles.document import Profile
 from secure_ml.profiles.profiling import profile_table
-from secure_ml.tables import type_inference
 from secure_ml.tables.data_files import open_table
-from secure_ml.tables.type_inference import with_guessed_types
+from secure_ml.tables.opened_table import Limits
+from secure_ml.tables.type_inference import infer_types
 
 
 def small_contract() -> pa.DataFrameSchema:
@@ -64,16 +62,14 @@ def said(report: Report) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 @pytest.mark.parametrize("at_once", [1, 3])
-def test_some_columns_at_a_time_give_the_report_of_one_pass(
-    kind: str, at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_some_columns_at_a_time_give_the_report_of_one_pass(kind: str, at_once: int, tmp_path: Path) -> None:
     path = tmp_path / "table"
     ROWS.write_csv(path) if kind == "csv" else ROWS.write_parquet(path)
-    whole = check_table(open_table(path), small_contract())
+    whole = validate(open_table(path), small_contract())
     assert len(whole.findings) > 9
     assert whole.failing_rows.height == 6
-    monkeypatch.setattr(column_chunks, "COLUMNS_AT_ONCE", at_once)
-    assert said(check_table(open_table(path), small_contract())) == said(whole)
+    narrow = open_table(path, limits=Limits(columns_at_once=at_once))
+    assert said(validate(narrow, small_contract())) == said(whole)
 
 
 def test_a_file_of_text_with_300_columns_is_held_against_all_of_them(tmp_path: Path) -> None:
@@ -90,7 +86,7 @@ def test_a_file_of_text_with_300_columns_is_held_against_all_of_them(tmp_path: P
         },
         strict=True,
     )
-    report = check_table(open_table(path), schema)
+    report = validate(open_table(path), schema)
     assert [finding.sentence for finding in report.findings] == [
         "c1: 1 of 51 rows not whole numbers such as 1234 (Int64)"
     ]
@@ -99,20 +95,18 @@ def test_a_file_of_text_with_300_columns_is_held_against_all_of_them(tmp_path: P
 
 
 def test_fewer_failing_rows_are_kept_of_a_table_with_more_columns(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     path = tmp_path / "table"
     pl.DataFrame({"a": range(100), "b": range(100)}).write_parquet(path)
     schema = pa.DataFrameSchema({"a": pa.Column(pl.Int64, pa.Check.lt(0))})
-    assert check_table(open_table(path), schema).failing_rows.height == 100
-    monkeypatch.setattr(failing_rows, "_MAX_CELLS", 20)
-    assert check_table(open_table(path), schema).failing_rows["row"].to_list() == list(range(1, 11))
+    assert validate(open_table(path), schema).failing_rows.height == 100
+    few = open_table(path, limits=Limits(failing_cells=20))
+    assert validate(few, schema).failing_rows["row"].to_list() == list(range(1, 11))
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_types_and_profile_are_the_same_for_some_columns_at_a_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
+def test_types_and_profile_are_the_same_for_some_columns_at_a_time(tmp_path: Path, kind: str) -> None:
     rows = range(300)
     frame = pl.DataFrame(
         {
@@ -127,11 +121,8 @@ def test_types_and_profile_are_the_same_for_some_columns_at_a_time(
     )
     getattr(frame, f"write_{kind}")(tmp_path / "table")
 
-    def seen() -> tuple[object, Profile]:
-        table, dtypes = with_guessed_types(open_table(tmp_path / "table"))
-        return dtypes, profile_table(table, personal=["said"])
+    def seen(limits: Limits) -> tuple[object, Profile]:
+        opened = infer_types(open_table(tmp_path / "table", limits=limits))
+        return opened.dtypes, profile_table(opened, personal=["said"])
 
-    together = seen()
-    monkeypatch.setattr(type_inference, "COLUMNS_AT_ONCE", 3)
-    monkeypatch.setattr(profiling, "COLUMNS_AT_ONCE", 3)
-    assert seen() == together
+    assert seen(Limits(columns_at_once=3)) == seen(Limits())

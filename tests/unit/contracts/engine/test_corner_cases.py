@@ -16,7 +16,7 @@ import pytest
 from pandera.config import ValidationDepth, config_context
 
 from secure_ml.contracts import checks as ready
-from secure_ml.contracts.validate import check_table
+from secure_ml.contracts.validate import validate
 from secure_ml.errors import MalformedError, PreconditionError
 from secure_ml.tables.data_files import open_table, table_of
 from tests.pandera_oracle import by_pandera, of_findings
@@ -145,21 +145,21 @@ def test_the_verdict_is_panderas(case: str, tmp_path: Path) -> None:
     frame.write_parquet(path)
     expected, cannot = by_pandera(contract, frame)
     assert not cannot
-    assert of_findings(check_table(open_table(path), contract).findings) == expected
+    assert of_findings(validate(open_table(path), contract).findings) == expected
 
 
 def test_a_check_that_stands_twice_is_said_twice() -> None:
-    findings = check_table(table_of(pl.DataFrame({"a": [1, 5, -2]})), schema(TWICE, TWICE)).findings
+    findings = validate(table_of(pl.DataFrame({"a": [1, 5, -2]})), schema(TWICE, TWICE)).findings
     assert [finding.sentence for finding in findings] == ["a: 1 of 3 rows below 0", "a: 1 of 3 rows above 1"] * 2
 
 
 def test_a_rule_of_the_table_sees_columns_as_they_are_coerced() -> None:
     columns = {"a": pa.Column(INT, coerce=True), "b": pa.Column(INT, coerce=True)}
     frame = pl.DataFrame({"a": ["10", "010", "2"], "b": ["9", "9", "10"]})
-    together = check_table(table_of(frame), pa.DataFrameSchema(columns, unique=["a", "b"]))
+    together = validate(table_of(frame), pa.DataFrameSchema(columns, unique=["a", "b"]))
     assert [(finding.rule[:26], finding.failed) for finding in together.findings] == [("multiple_fields_uniqueness", 2)]
     checks = [ready.columns_compare("a", "<", "b"), ready.no_duplicate_rows(warn=False)]
-    report = check_table(table_of(frame), pa.DataFrameSchema(columns, checks=checks))
+    report = validate(table_of(frame), pa.DataFrameSchema(columns, checks=checks))
     assert [(finding.code, finding.failed) for finding in report.findings] == [("row_rule", 2), ("duplicates", 1)]
     assert report.failing_rows["row"].to_list() == [1, 2]
 
@@ -167,7 +167,7 @@ def test_a_rule_of_the_table_sees_columns_as_they_are_coerced() -> None:
 def test_a_rule_of_a_coerced_column_keeps_its_name_its_tier_and_its_reason() -> None:
     checks = [pa.Check.ge(2, raise_warning=True), pa.Check.isin([1, 5]), pa.Check.le(3)]
     contract = pa.DataFrameSchema({"^a$": pa.Column(INT, checks, coerce=True, unique=True, regex=True)})
-    found = check_table(table_of(pl.DataFrame({"a": ["1", "1", "7"]})), contract).findings
+    found = validate(table_of(pl.DataFrame({"a": ["1", "1", "7"]})), contract).findings
     assert [
         (finding.column, finding.rule.split("(")[0], finding.failed, finding.tier, finding.code) for finding in found
     ] == [
@@ -181,9 +181,9 @@ def test_a_rule_of_a_coerced_column_keeps_its_name_its_tier_and_its_reason() -> 
 def test_patterns_over_names_match_what_polars_matches_and_may_overlap() -> None:
     frame = pl.DataFrame({"ab": [1, 5, -2], "axx": [0, 0, 0]})
     either = pa.DataFrameSchema({"^a|b$": pa.Column(INT, pa.Check.ge(2), regex=True)})
-    assert [finding.column for finding in check_table(table_of(frame), either).findings] == ["axx", "ab"]
+    assert [finding.column for finding in validate(table_of(frame), either).findings] == ["axx", "ab"]
     patterns = {"^a.*$": pa.Column(INT, regex=True), "^.*b$": pa.Column(pl.Float64, regex=True)}
-    both = check_table(table_of(frame), pa.DataFrameSchema(patterns, ordered=True))
+    both = validate(table_of(frame), pa.DataFrameSchema(patterns, ordered=True))
     assert [finding.sentence for finding in both.findings] == ["ab: column is of type Int64, expected Float64"]
 
 
@@ -192,12 +192,12 @@ def test_a_parquet_file_that_calls_bytes_text_is_refused(claimed: Any, dtype: An
     path = claim(tmp_path, pyarrow.array([b"s3cret", b"\xff"]), claimed)
     assert pl.read_parquet_schema(path)["a"] == dtype
     with pytest.raises(MalformedError, match="table: a: cannot be read as its type"):
-        check_table(open_table(path), schema(dtype=dtype))
+        validate(open_table(path), schema(dtype=dtype))
 
 
 def test_a_parquet_file_that_tells_engines_of_different_types_is_judged_as_polars_reads_it(tmp_path: Path) -> None:
     path = claim(tmp_path, pyarrow.array([1, -5]), pyarrow.timestamp("us"))
-    report = check_table(open_table(path), schema(pa.Check.ge(dt.datetime(1970, 1, 1)), dtype=pl.Datetime("us")))
+    report = validate(open_table(path), schema(pa.Check.ge(dt.datetime(1970, 1, 1)), dtype=pl.Datetime("us")))
     assert [(finding.code, finding.failed, finding.by) for finding in report.findings] == [
         ("out_of_range", 1, "pandera")
     ]
@@ -229,7 +229,7 @@ def test_text_that_the_engine_would_take_for_another_value_is_of_the_wrong_type(
 ) -> None:
     path = tmp_path / "table.csv"
     path.write_text("\n".join(["a,b", *(f"{cell},1" for cell in good + bad), ""]))
-    (finding,) = check_table(open_table(path), schema(dtype=dtype)).findings
+    (finding,) = validate(open_table(path), schema(dtype=dtype)).findings
     assert (finding.code, finding.failed) == ("wrong_type", len(bad))
 
 
@@ -238,20 +238,20 @@ def test_a_type_for_which_no_text_stands_is_refused(dtype: Any, tmp_path: Path) 
     path = tmp_path / "table.csv"
     path.write_text("a,b\n1,2\n")
     with pytest.raises(PreconditionError, match="contract of a: no text stands for type"):
-        check_table(open_table(path), schema(dtype=dtype))
+        validate(open_table(path), schema(dtype=dtype))
 
 
 def test_an_enumeration_of_text_has_the_order_of_its_categories(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("a,b\nlow,1\nhigh,1\n")
-    (finding,) = check_table(open_table(path), schema(pa.Check.le("low"), dtype=pl.Enum(["low", "high"]))).findings
+    (finding,) = validate(open_table(path), schema(pa.Check.le("low"), dtype=pl.Enum(["low", "high"]))).findings
     assert (finding.code, finding.failed) == ("out_of_range", 1)
 
 
 def test_the_categories_of_a_file_are_not_said(tmp_path: Path) -> None:
     path = tmp_path / "table.parquet"
     pl.DataFrame({"a": pl.Series(["s3cret"], dtype=pl.Enum(["s3cret"]))}).write_parquet(path)
-    report = check_table(open_table(path), schema(pa.Check.eq("x"), ready.mean_between(0, 1), dtype=pl.Enum(["x"])))
+    report = validate(open_table(path), schema(pa.Check.eq("x"), ready.mean_between(0, 1), dtype=pl.Enum(["x"])))
     assert "wrong_type" in [finding.code for finding in report.findings]
     assert "s3cret" not in str(report.findings) + str(report.fallbacks)
 
@@ -266,14 +266,14 @@ def test_a_pandas_check_of_groups_gets_the_column_that_makes_them(least: int, ac
         "g": pandas.Column(str),
     }
     frame = pl.DataFrame({"a": [1, None, 3], "g": ["u", "u", "v"]})
-    report = check_table(table_of(frame), pandas.DataFrameSchema(columns))
+    report = validate(table_of(frame), pandas.DataFrameSchema(columns))
     assert report.accepted is accepted
     assert "could not be run" not in str(report.findings)
 
 
 def test_rows_that_only_warn_are_not_kept_for_the_quarantine() -> None:
     checks = [pa.Check(lambda data: data.lazyframe.select(pl.col(data.key) > 5), raise_warning=True)]
-    report = check_table(table_of(pl.DataFrame({"a": [1]})), schema(*checks, pa.Check.ge(5, raise_warning=True)))
+    report = validate(table_of(pl.DataFrame({"a": [1]})), schema(*checks, pa.Check.ge(5, raise_warning=True)))
     assert [(finding.tier, finding.failed) for finding in report.findings] == [("warn", 1), ("warn", 1)]
     assert report.failing_rows.height == 0
 
@@ -285,13 +285,13 @@ def test_pandera_that_is_switched_off_judges_all_the_same() -> None:
     for settings in ({"validation_enabled": False}, {"validation_depth": ValidationDepth.SCHEMA_ONLY}):
         with config_context(**settings):
             contract.validate(frame.with_columns(pl.col("b").cast(INT)))  # the attack
-            assert [finding.column for finding in check_table(table_of(frame), contract).findings] == ["a", "b"]
+            assert [finding.column for finding in validate(table_of(frame), contract).findings] == ["a", "b"]
 
 
 @pytest.mark.parametrize("of", [pa, pandas])
 def test_a_schema_of_a_type_alone_is_about_every_column(of: Any) -> None:
     frame = pl.DataFrame({"a": [1, None], "b\n": ["x", "y"], "c": [1, 2]})
-    findings = check_table(table_of(frame), of.DataFrameSchema(dtype="int64" if of is pandas else INT)).findings
+    findings = validate(table_of(frame), of.DataFrameSchema(dtype="int64" if of is pandas else INT)).findings
     assert sorted((str(finding.column), finding.code) for finding in findings) == [
         ("a", "missing_values"),
         ("b\n", "wrong_type"),
@@ -304,14 +304,14 @@ def test_a_column_keeps_its_own_tier_where_the_schema_only_warns(regex: bool) ->
     column = pa.Column(required=False, nullable=True, regex=regex, metadata=blocks)
     warns = pa.DataFrameSchema({"^a$" if regex else "a": column}, metadata={"secure_ml": {"tier": "warn"}})
     frame = pl.DataFrame({"a": [1]})
-    assert not check_table(table_of(frame), warns, environment="serving").accepted
+    assert not validate(table_of(frame), warns, environment="serving").accepted
     coerced = pa.Column(INT, coerce=True, regex=regex, metadata={"secure_ml": {"tier": "block"}})
     warns = pa.DataFrameSchema({"^a$" if regex else "a": coerced}, metadata={"secure_ml": {"tier": "warn"}})
-    assert not check_table(table_of(pl.DataFrame({"a": ["x"]})), warns).accepted
+    assert not validate(table_of(pl.DataFrame({"a": ["x"]})), warns).accepted
 
 
 def test_a_time_of_day_is_never_fresh() -> None:
-    report = check_table(table_of(pl.DataFrame({"a": [dt.time(1)]})), schema(ready.fresh_within(DAY), dtype=pl.Time))
+    report = validate(table_of(pl.DataFrame({"a": [dt.time(1)]})), schema(ready.fresh_within(DAY), dtype=pl.Time))
     assert [finding.sentence.partition(":")[2] for finding in report.findings] == [
         " 1 of 1 rows were not looked at: the rule could not be run (InvalidOperationError); mend the contract"
     ]

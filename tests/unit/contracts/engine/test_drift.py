@@ -13,7 +13,7 @@ from pandera.errors import SchemaErrors
 
 from secure_ml.contracts.checks import distinct_at_least, distinct_at_most, items_between
 from secure_ml.contracts.engine.drift import load_reference
-from secure_ml.contracts.validate import find_anomalies
+from secure_ml.contracts.validate import validate
 from secure_ml.errors import MalformedError, PreconditionError
 from secure_ml.profiles.document import render
 from secure_ml.tables.data_files import open_table
@@ -146,7 +146,7 @@ def test_a_label_is_required_in_training_and_must_be_absent_in_serving() -> None
 
 def test_a_number_that_no_integer_holds_is_of_the_wrong_type(tmp_path: Path) -> None:
     (tmp_path / "n.csv").write_text("n\n1\n3.0\n1e30\n1e400\n9223372036854775808\n")
-    report = find_anomalies(open_table(tmp_path / "n.csv"), contract(n=column(pl.Int64)))
+    report = validate(open_table(tmp_path / "n.csv"), contract(n=column(pl.Int64)))
     assert [(finding.code, finding.failed) for finding in report.findings] == [("wrong_type", 3)]
 
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from secure_ml.contracts.engine.failing_rows import MAX_FAILING_ROWS
-from secure_ml.contracts.validate import check_table
+from secure_ml.contracts.validate import validate
 from secure_ml.tables.data_files import open_table
 
 ROWS = 400_000
@@ -27,7 +27,7 @@ def test_the_first_failing_rows_are_kept(tmp_path: Path, kind: str) -> None:
     else:
         frame.write_csv(path)
     failing = frame.with_row_index("row", offset=1).filter(pl.col("x") == 0)
-    report = check_table(open_table(path), SCHEMA)
+    report = validate(open_table(path), SCHEMA)
     assert [finding.failed for finding in report.findings] == [failing.height]
     assert failing.height > MAX_FAILING_ROWS
     assert report.failing_rows is not None

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pandera.polars as pa
 import polars as pl
-import pytest
 
 from secure_ml.contracts.checks import mean_between
-from secure_ml.contracts.validate import check_table
-from secure_ml.tables import data_files
+from secure_ml.contracts.validate import validate
 from secure_ml.tables.data_files import open_table
+from secure_ml.tables.opened_table import Limits
 
 ROWS = 1_000_000
-LIMIT = "32MB"
+LIMITS = Limits(memory="32MB")
 SCHEMA = pa.DataFrameSchema(
     {
         "id": pa.Column(pl.String, unique=True),
@@ -33,15 +32,12 @@ def write(path: Path, again: int | None = None) -> Path:
     return path
 
 
-def test_a_table_larger_than_the_memory_passes_and_a_repeated_id_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(data_files, "MEMORY", LIMIT)
-    table = open_table(write(tmp_path / "good"))
-    (limit,) = table.get_backend().con.execute("SELECT current_setting('memory_limit')").fetchall()
+def test_a_table_larger_than_the_memory_passes_and_a_repeated_id_is_found(tmp_path: Path) -> None:
+    table = open_table(write(tmp_path / "good"), limits=LIMITS)
+    (limit,) = table.table.get_backend().con.execute("SELECT current_setting('memory_limit')").fetchall()
     assert limit == ("30.5 MiB",)
-    assert check_table(table, SCHEMA).accepted
-    report = check_table(open_table(write(tmp_path / "bad", again=7)), SCHEMA)
+    assert validate(table, SCHEMA).accepted
+    report = validate(open_table(write(tmp_path / "bad", again=7), limits=LIMITS), SCHEMA)
     assert {finding.sentence: finding.first_rows for finding in report.findings} == {
         f"id: 2 of {ROWS} rows not unique": (8, ROWS)
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -11,10 +12,11 @@ import polars as pl
 import pytest
 
 from secure_ml.cli import main
-from secure_ml.contracts.validate import check_table
+from secure_ml.contracts.validate import validate
 from secure_ml.errors import PreconditionError
-from secure_ml.tables import queries
-from secure_ml.tables.data_files import table_of
+from secure_ml.tables import data_files
+from secure_ml.tables.data_files import open_table, table_of
+from secure_ml.tables.opened_table import Limits
 
 OWN = pa.Check(lambda data: data.lazyframe.select(pl.col(data.key) != "c"), name="mine")
 
@@ -24,12 +26,13 @@ def test_a_fallback_that_does_not_fit_into_memory_is_refused_before_it_is_read(
 ) -> None:
     table = pl.DataFrame({"s": ["s3cret" * 100_000] * 20, "n": [1] * 20})
     schema = pa.DataFrameSchema({"s": pa.Column(pl.String, OWN), "n": pa.Column(pl.Int64, pa.Check.ge(0))})
-    assert check_table(table_of(table), schema).accepted
-    monkeypatch.setattr(queries, "_MAX_FRAME_BYTES", 4 << 20)
+    assert validate(table_of(table), schema).accepted
+    limits = Limits(frame_bytes=4 << 20)
     with pytest.raises(
         PreconditionError, match=r"^s: a rule that is not compiled would read 11 MiB into memory, at most 4"
     ):
-        check_table(table_of(table), schema)
+        validate(table_of(table, limits=limits), schema)
+    monkeypatch.setattr(data_files, "open_table", partial(open_table, limits=limits))
     table.write_parquet(tmp_path / "table.parquet")
     (tmp_path / "contract.py").write_text(
         "import pandera.polars as pa\n"
@@ -43,11 +46,10 @@ def test_a_fallback_that_does_not_fit_into_memory_is_refused_before_it_is_read(
     assert "s3cret" not in out + err
 
 
-def test_only_the_columns_of_the_rule_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_columns_of_the_rule_count() -> None:
     table = pl.DataFrame({"s": ["a", "c"], "large": ["x" * 5_000_000] * 2})
-    monkeypatch.setattr(queries, "_MAX_FRAME_BYTES", 1 << 20)
     schema = pa.DataFrameSchema({"s": pa.Column(pl.String, OWN), "large": pa.Column(pl.String)})
-    (finding,) = check_table(table_of(table), schema).findings
+    (finding,) = validate(table_of(table, limits=Limits(frame_bytes=1 << 20)), schema).findings
     assert finding.sentence == "s: 1 of 2 rows do not satisfy mine"
 
 
@@ -72,7 +74,7 @@ def test_the_python_checks_of_a_pandas_schema_get_pandas() -> None:
         },
         checks=of_pandas.Check(rows, name="rows"),
     )
-    report = check_table(table_of(pl.DataFrame({"n": [1, 2, 3, 4], "m": [0, 1, 5, 9]})), schema)
+    report = validate(table_of(pl.DataFrame({"n": [1, 2, 3, 4], "m": [0, 1, 5, 9]})), schema)
     assert {finding.sentence: finding.first_rows for finding in report.findings} == {
         "n: 4 of 4 rows were not looked at: the rule could not be run (ValueError); mend the contract": (),
         "n: 2 of 4 rows do not satisfy odd": (2, 4),
@@ -87,7 +89,7 @@ def test_the_python_checks_of_a_pandas_schema_get_pandas() -> None:
 def test_a_rule_sees_the_default_where_a_cell_is_missing(default: int) -> None:
     own = pa.Check(lambda data: data.lazyframe.select(pl.col(data.key) > 0), name="mine")
     column = pa.Column(pl.Int64, [pa.Check.ge(0), own], default=default)
-    report = check_table(table_of(pl.DataFrame({"n": [1, None, 3]})), pa.DataFrameSchema({"n": column}))
+    report = validate(table_of(pl.DataFrame({"n": [1, None, 3]})), pa.DataFrameSchema({"n": column}))
     assert [fallback.rule for fallback in report.fallbacks] == ["mine"]
     expected = [] if default > 0 else ["n: 1 of 3 rows below 0", "n: 1 of 3 rows do not satisfy mine"]
     assert sorted(finding.sentence for finding in report.findings) == expected
@@ -96,7 +98,7 @@ def test_a_rule_sees_the_default_where_a_cell_is_missing(default: int) -> None:
 
 def test_a_default_of_another_type_is_left_to_pandera_with_the_real_rule_and_code() -> None:
     column = pa.Column(pl.Float64, pa.Check.ge(10), default=1, nullable=True)
-    report = check_table(table_of(pl.DataFrame({"n": [11.0, None, 3.0]})), pa.DataFrameSchema({"n": column}))
+    report = validate(table_of(pl.DataFrame({"n": [11.0, None, 3.0]})), pa.DataFrameSchema({"n": column}))
     assert {(finding.rule, finding.code) for finding in report.findings} == {
         ("greater_than_or_equal_to(10)", "out_of_range")
     }

@@ -13,7 +13,7 @@ from secure_ml.cli import main
 from secure_ml.contracts import checks as ready
 from secure_ml.contracts.ci_reports import render_sarif
 from secure_ml.contracts.findings import Report
-from secure_ml.contracts.validate import check_table
+from secure_ml.contracts.validate import validate
 from secure_ml.tables.data_files import open_table, table_of
 
 TABLE = pl.DataFrame({"n": [1, 2, 50, 3, -7, 60], "s": ["a", "b", None, "a", "c", "b"]})
@@ -27,7 +27,7 @@ def test_each_way_to_fail_names_its_own_rows() -> None:
     checks = [pa.Check.in_range(0, 10), pa.Check.ne(3, raise_warning=True)]
     python = pa.Check(lambda data: data.lazyframe.select(pl.col(data.key) != "c"), name="mine")
     schema = pa.DataFrameSchema({"n": pa.Column(pl.Int64, checks), "s": pa.Column(pl.String, python, unique=True)})
-    assert first(check_table(table_of(TABLE), schema)) == {
+    assert first(validate(table_of(TABLE), schema)) == {
         "n: 1 of 6 rows below 0": (5,),
         "n: 2 of 6 rows above 10": (3, 6),
         "n: 1 of 6 rows equal to 3": (4,),
@@ -42,14 +42,14 @@ def test_rules_of_a_whole_column_or_table_and_columns_that_are_missing_have_no_r
         {"n": pa.Column(pl.Int64, ready.mean_between(100, 200)), "gone": pa.Column(pl.Int64)},
         checks=ready.row_count_between(50, 60),
     )
-    found = first(check_table(table_of(TABLE), schema))
+    found = first(validate(table_of(TABLE), schema))
     assert len(found) == 3
     assert set(found.values()) == {()}
 
 
 def test_a_repetition_is_named_without_the_first() -> None:
     table = pl.DataFrame({"a": [1, 2, 1, 2, 2], "b": [1, 2, 1, 2, 3]})
-    report = check_table(table_of(table), pa.DataFrameSchema(checks=ready.no_duplicate_rows()))
+    report = validate(table_of(table), pa.DataFrameSchema(checks=ready.no_duplicate_rows()))
     assert list(first(report).values()) == [(3, 4)]
 
 
@@ -60,7 +60,7 @@ def test_no_more_than_twenty_rows_are_named_and_they_are_the_first(tmp_path: Pat
         path, row_group_size=50_000
     )
     schema = pa.DataFrameSchema({"n": pa.Column(pl.Int64, pa.Check.lt(1000)), "k": pa.Column(pl.Int64, unique=True)})
-    assert first(check_table(open_table(path), schema)) == {
+    assert first(validate(open_table(path), schema)) == {
         f"n: {rows - 1000} of {rows} rows not below 1000": tuple(range(1001, 1021)),
         f"k: {rows} of {rows} rows not unique": tuple(range(1, 21)),
     }

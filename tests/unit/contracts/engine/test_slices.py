@@ -13,9 +13,10 @@ import polars as pl
 import pytest
 
 from secure_ml.contracts.checks import null_fraction_at_most, row_count_between
+from secure_ml.contracts.contract_file import Contract
 from secure_ml.contracts.engine.slices import Slice
 from secure_ml.contracts.findings import Unjudged
-from secure_ml.contracts.validate import check, check_table, find_anomalies
+from secure_ml.contracts.validate import validate
 from secure_ml.errors import PreconditionError
 from secure_ml.spec import find_model
 from secure_ml.tables.batch_files import open_batch
@@ -54,7 +55,7 @@ def test_a_slice_may_be_an_expression_of_columns_as_they_are_typed(tmp_path: Pat
     shops(40).write_csv(file)
     cheap = Slice("cheap or unknown", lambda columns: columns["price"].fill_null(0) < 0.5)
     of_b = Slice("b", lambda columns: columns["shop"] == "b")
-    report = find_anomalies(open_table(file), SHOPS, slices=[of_b, cheap])
+    report = validate(open_table(file), SHOPS, slices=[of_b, cheap])
     assert [finding.rule for finding in report.findings] == ["null_fraction_at_most(0.1) in slice b=true"]
 
 
@@ -109,7 +110,7 @@ def test_a_slice_is_named_by_a_value_or_a_range_in_the_command_and_the_contract(
         shown = asked if asked != "half=" else "half=missing"
         assert finding.rule == f"null_fraction_at_most(0.1) in slice {shown}"
         named = pa.DataFrameSchema(columns, metadata={"secure_ml": {"slices": [asked]}})
-        assert find(frame, named).findings == check_table(table_of(frame), named).findings == (finding,)
+        assert find(frame, named).findings == validate(table_of(frame), named).findings == (finding,)
 
 
 @pytest.mark.parametrize(
@@ -144,11 +145,11 @@ def test_a_slice_of_the_contract_that_a_batch_does_not_let_be_made_is_a_finding(
     columns = {"shop": pa.Column(pl.String, required=False), "n": pa.Column(pl.Int64)}
     schema = pa.DataFrameSchema(columns, metadata={"secure_ml": {"slices": ["shop", "n=1..5"]}})
     frame = pl.DataFrame({"shop": [f"shop-{i}" for i in range(101)], "n": [1] * 101})
-    (finding,) = check_table(table_of(frame), schema).findings
+    (finding,) = validate(table_of(frame), schema).findings
     assert (finding.rule, finding.tier) == ("slice(shop)", "block")
     assert "more than 100 values" in finding.sentence
     assert "shop-" not in finding.sentence
-    other = check_table(table_of(frame.select(n=pl.lit("text"))), schema)
+    other = validate(table_of(frame.select(n=pl.lit("text"))), schema)
     assert sorted(found.rule for found in other.findings) == ["slice(shop)", "type(Int64)"]
     assert other.unjudged == (Unjudged("n=1..5", "n=1..5", 0),)
 
@@ -158,7 +159,7 @@ def test_a_slice_of_the_contract_is_looked_at_where_a_model_is_validated() -> No
     schema = copy(model.schema)
     schema.metadata = {"secure_ml": {"slices": ("sex=1", "age=..10")}}
     batch = open_batch(model.batches.files["cleveland"].read_bytes(), model.batches, "cleveland")
-    report = check(batch, replace(model, contract=schema))
+    report = validate(batch, Contract.of_model(replace(model, contract=schema)))
     assert [(part.part, part.rows) for part in report.unjudged] == [("age=..10", 0)]
 
 

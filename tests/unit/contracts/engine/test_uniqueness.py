@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from secure_ml.contracts.checks import no_duplicate_rows
 from secure_ml.contracts.engine import uniqueness
-from secure_ml.contracts.validate import check_table
+from secure_ml.contracts.validate import validate
 from secure_ml.tables.data_files import table_of
+from secure_ml.tables.opened_table import DEFAULT_LIMITS, Limits
 
 
 def counts(one: int, both: int, again: int) -> dict[str, int]:
@@ -35,8 +36,8 @@ ROWS = st.lists(
 )
 
 
-def found(frame: pl.DataFrame) -> dict[str, int]:
-    report = check_table(table_of(frame), SCHEMA)
+def found(frame: pl.DataFrame, limits: Limits = DEFAULT_LIMITS) -> dict[str, int]:
+    report = validate(table_of(frame, limits=limits), SCHEMA)
     assert report.fallbacks == ()
     return {finding.rule: finding.failed for finding in report.findings}
 
@@ -51,16 +52,16 @@ def test_counts_are_those_of_counting_in_python(rows: list[tuple[int | None, str
 
 
 @pytest.mark.parametrize("most", [1 << 24, 64])
-def test_the_verdict_is_the_same_in_one_part_and_in_many(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    monkeypatch.setattr(uniqueness, "_MAX_HASHES", most)
+def test_the_verdict_is_the_same_in_one_part_and_in_many(most: int) -> None:
+    limits = Limits(hashes_at_once=most)
     different = pl.DataFrame({"a": range(500), "b": ["x"] * 500})
     one_twice = different.with_columns(a=pl.when(pl.col("a") == 7).then(499).otherwise("a"))
     all_alike = different.with_columns(a=pl.lit(1))
     many = pl.DataFrame({"a": [row // 2 for row in range(3000)], "b": ["x"] * 3000})
-    assert found(different) == {}
-    assert found(one_twice) == counts(2, 2, 1)
-    assert found(all_alike) == counts(500, 500, 499)
-    assert found(many) == counts(3000, 3000, 1500)
+    assert found(different, limits) == {}
+    assert found(one_twice, limits) == counts(2, 2, 1)
+    assert found(all_alike, limits) == counts(500, 500, 499)
+    assert found(many, limits) == counts(3000, 3000, 1500)
 
 
 @pytest.mark.parametrize(

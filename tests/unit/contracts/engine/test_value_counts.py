@@ -10,9 +10,9 @@ import pytest
 
 from secure_ml.contracts.engine import aggregate_pass, value_counts
 from secure_ml.contracts.findings import Report
-from secure_ml.contracts.validate import check_table
-from secure_ml.tables import data_files
+from secure_ml.contracts.validate import validate
 from secure_ml.tables.data_files import open_table
+from secure_ml.tables.opened_table import Limits
 
 ROWS = 60_000
 VALUES = ["new", "paid", "", "Zürich", "e\u0301", "XX", None]
@@ -64,14 +64,11 @@ def by_value(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def test_the_verdict_by_value_is_the_verdict_by_row(
-    tmp_path: Path, by_value: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_verdict_by_value_is_the_verdict_by_row(tmp_path: Path, by_value: list[str]) -> None:
     path = write(tmp_path / "t.parquet", [VALUES[row % len(VALUES)] for row in range(ROWS)])
-    found = seen(check_table(open_table(path), SCHEMA))
+    found = seen(validate(open_table(path), SCHEMA))
     assert by_value == ["few"]
-    monkeypatch.setattr(value_counts, "_MAX_VALUES", 0)
-    assert seen(check_table(open_table(path), SCHEMA)) == found
+    assert seen(validate(open_table(path, limits=Limits(distinct_values=0)), SCHEMA)) == found
     assert by_value == ["few"], "the second time, rows were counted"
     assert found["few str_startswith(n) block"] == 42_857
     assert found["few notin(['XX']) block"] == 8_571
@@ -81,18 +78,15 @@ def test_the_verdict_by_value_is_the_verdict_by_row(
 
 def test_rows_that_the_first_ones_say_nothing_of_are_counted_too(tmp_path: Path, by_value: list[str]) -> None:
     few: list[str | None] = ["new"] * 50_000 + [f"later {row}" for row in range(10_000)]
-    found = seen(check_table(open_table(write(tmp_path / "t.parquet", few)), SCHEMA))
+    found = seen(validate(open_table(write(tmp_path / "t.parquet", few)), SCHEMA))
     assert by_value == ["few"]
     assert found["few str_startswith(n) block"] == 10_000
 
 
-def test_where_the_later_values_take_too_much_memory_rows_are_counted(
-    tmp_path: Path, by_value: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_the_later_values_take_too_much_memory_rows_are_counted(tmp_path: Path, by_value: list[str]) -> None:
     few: list[str | None] = ["new"] * 50_000 + [f"later {row:0300}" for row in range(200_000)]
     path = write(tmp_path / "t.parquet", few)
-    monkeypatch.setattr(data_files, "MEMORY", "60MB")
-    found = seen(check_table(open_table(path), SCHEMA))
+    found = seen(validate(open_table(path, limits=Limits(memory="60MB")), SCHEMA))
     assert by_value == [], "the pass over the values ran out of memory"
     assert found["few str_startswith(n) block"] == 200_000
 
@@ -104,8 +98,8 @@ def test_a_column_of_nulls_is_counted_by_value_and_a_small_table_by_row(tmp_path
     )
     frame = pl.DataFrame({"few": pl.Series(nothing, dtype=pl.String), "many": ["x"] * ROWS})
     frame.write_parquet(tmp_path / "nulls.parquet")
-    assert seen(check_table(open_table(tmp_path / "nulls.parquet"), schema)) == {}
+    assert seen(validate(open_table(tmp_path / "nulls.parquet"), schema)) == {}
     assert by_value == ["few"]
-    small = seen(check_table(open_table(write(tmp_path / "small.parquet", ["new", "odd"])), schema))
+    small = seen(validate(open_table(write(tmp_path / "small.parquet", ["new", "odd"])), schema))
     assert list(small.values()) == [1]
     assert by_value == ["few"], "a small table is counted by row"
