@@ -123,8 +123,8 @@ class Report:
     Attributes:
         rows: Rows in the batch.
         findings: Blocking ones first, then by failed rows, descending.
-        frame: Typed, the contract's columns in its order; None where columns or types do not fit, and always from
-            `check_table`, which reads no table into memory.
+        frame: Typed columns of the contract, in its order. None if columns or types do not fit, or if the contract is
+            not a model's, because any other table may exceed the memory.
         failing_rows: At most 1,000 rows that broke a blocking rule: row number, reasons, cells as text.
         fallbacks: Rules that pandera ran, and why.
         unjudged: Slices that have too few rows.

@@ -1,8 +1,8 @@
 """The intermediate form of a data contract: a pandera schema as a list of rules, compilable or with why not.
 
-From this one form come the pass over a table (`contracts.compiled`) and the service's rules for each request row
-(`contracts.requests`). A built-in check is known by its functions, never by its name, so that a user's own Python check
-that calls itself `in_range` is not taken for pandera's.
+Both the pass over a table (`engine.run`) and the service's rules for each request row (`request_rules`) come from this
+form. A built-in check is known by its functions, never by its name, so that a user's own Python check that calls itself
+`in_range` is not taken for pandera's.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def validate(
     contract = contract if isinstance(contract, Contract) else Contract.of_schema(contract)
     rules = compile_rules(contract.schema)
     rules = replace(rules, strict=True) if contract.of_batch else rules
-    report, bound = run_rules(OpenedTable.of(table), rules, environment=environment)
+    report, bound = run_rules(OpenedTable.from_table(table), rules, environment=environment)
     frame = _typed_frame(bound, report) if contract.of_batch else None
     if frame is not None:
         report = replace(report, findings=in_order((*_infinite(frame, contract.finite), *report.findings)))

@@ -29,7 +29,7 @@ def profile_table(table: ibis.Table | OpenedTable, *, personal: Collection[str] 
         PreconditionError: If `personal` names a column that the table does not have.
         MalformedError: If the table's file cannot be read to its end.
     """
-    opened = OpenedTable.of(table)
+    opened = OpenedTable.from_table(table)
     if opened.table.get_backend().name == "pyspark":
         from secure_ml.profiles.spark import profile_spark_table
 

@@ -128,7 +128,7 @@ def screen_table(
     Raises:
         MalformedError: The file behind the table cannot be read to its end.
     """
-    opened = OpenedTable.of(table)
+    opened = OpenedTable.from_table(table)
     screened = opened if most_rows is None else opened.with_table(opened.table.limit(most_rows))
     return tuple(
         Finding(
@@ -228,7 +228,7 @@ def with_personal(
         if report.frame is None:
             return report
         table = table_of(report.frame)
-    table = OpenedTable.of(table)
+    table = OpenedTable.from_table(table)
     known = known_personal(compile_rules(schema), table.columns)
     found = [*report.findings, *screen_table(table, known=known, tier=tier, most_rows=most_rows)]
     return replace(report, findings=in_order(found))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from secure_ml.batch_validation import RowSplit, split_rows
 from secure_ml.contracts.contract_file import Contract
@@ -31,9 +31,6 @@ from secure_ml.tables.batch_files import frame_of, open_batch
 from secure_ml.tables.data_files import table_of
 from secure_ml.tables.opened_table import OpenedTable
 from secure_ml.tiers import TierRules
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["PROFILE_FILE", "TABLE_FILE", "examine", "found_personal", "judge", "validate_batch", "validation_cause"]
 

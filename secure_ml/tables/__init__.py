@@ -2,5 +2,5 @@
 
 Start with `data_files.open_table`. `text_files` and `text_types` turn the cells of CSV and JSON lines into typed
 values, `type_inference` finds the types of a file that no contract describes, `batch_files` reads the batch of a model,
-and `queries` and `arrow_batches` carry rows out of the engine within bounds.
+and `queries` fetches rows from the engine within bounds. An `OpenedTable` is a table, its source, types and limits.
 """

@@ -63,7 +63,7 @@ class OpenedTable:
     limits: Limits = DEFAULT_LIMITS
 
     @classmethod
-    def of(cls, table: ibis.Table | OpenedTable) -> OpenedTable:
+    def from_table(cls, table: ibis.Table | OpenedTable) -> OpenedTable:
         """Return the opened table of a table of any ibis engine, an opened one as it is."""
         if isinstance(table, OpenedTable):
             return table

@@ -307,7 +307,7 @@ def test_the_engine_behind_a_table_opens_nothing_else(tmp_path: Path) -> None:
         "SET enable_external_access=true",
     ):
         with pytest.raises(duckdb.Error):
-            table.get_backend().raw_sql(query)
+            table.table.get_backend().raw_sql(query)
 
 
 def test_a_name_that_is_changed_after_it_was_opened_changes_nothing(tmp_path: Path) -> None:

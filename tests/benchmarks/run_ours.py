@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from secure_ml.tables.queries import MEMORY
+from secure_ml.tables.opened_table import DEFAULT_LIMITS
 from tests.benchmarks.measuring import measured
 
 WORK, FILE, *MORE = sys.argv[1:]
@@ -20,7 +20,7 @@ WORK, FILE, *MORE = sys.argv[1:]
 def _duckdb(query: str) -> Callable[[], Any]:
     import duckdb
 
-    connection = duckdb.connect(config={"memory_limit": MEMORY, "autoinstall_known_extensions": "false"})
+    connection = duckdb.connect(config={"memory_limit": DEFAULT_LIMITS.memory, "autoinstall_known_extensions": "false"})
     return lambda: len(connection.sql(query.format(file=FILE)).fetchall())
 
 

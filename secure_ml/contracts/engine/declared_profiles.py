@@ -22,7 +22,7 @@ __all__ = ["profile_as_declared", "profile_columns", "profile_frame"]
 def profile_as_declared(table: ibis.Table | OpenedTable, contract: Any) -> Profile:
     """Profile the declared columns of a table, typed as the contract says; a cell of another type counts as missing."""
     rules = compile_rules(getattr(contract, "schema", contract))
-    bound = bind(OpenedTable.of(table), rules, environment=None)
+    bound = bind(OpenedTable.from_table(table), rules, environment=None)
     return profile_columns(bound, [column.name for column in bound.declared])
 
 

@@ -7,7 +7,7 @@ divergence in bits, over the deciles of the reference. What cannot be compared i
 
 The metadata of the schema may bound how many times the rows of the previous batch there are: `rows_ratio=(0.5, 2)`.
 
-Parts of a batch are looked at by `contracts.slicing`.
+`engine.slices` validates parts of a batch.
 """
 
 from __future__ import annotations

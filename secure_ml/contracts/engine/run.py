@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from secure_ml.contracts.engine.aggregate_pass import PassResult, run_pass
 from secure_ml.contracts.engine.binding import BoundContract, bind
@@ -22,9 +22,6 @@ from secure_ml.contracts.engine.uniqueness import repeated_rows
 from secure_ml.contracts.findings import Fallback, Finding, Report, in_order, prefix
 from secure_ml.contracts.rules import Rule, Rules
 from secure_ml.tables.opened_table import OpenedTable
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["run_rules"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ import polars as pl
 import pytest
 
 from secure_ml.contracts import checks as ready
+from secure_ml.contracts.contract_file import Contract
 from secure_ml.contracts.findings import Report
 from secure_ml.contracts.rules import Rule
 from secure_ml.contracts.validate import validate
+from secure_ml.models.heart_disease import model as heart_disease
 from secure_ml.tables.data_files import open_table, table_of
 
 NAN, INF = math.nan, math.inf
@@ -260,3 +263,21 @@ def test_a_file_says_the_same_in_each_format(kind: str, tmp_path: Path) -> None:
     ]
     assert report.failing_rows["row"].to_list() == [2, 3]
     assert not report.fallbacks
+
+
+def test_a_contract_of_a_model_adds_two_rules_as_data() -> None:
+    schema = pa.DataFrameSchema({"x": pa.Column(pl.Float64), "y": pa.Column(pl.Float64)}, name="m")
+    of_model = replace(Contract.of_schema(schema), of_batch=True, finite=("x",))
+    table = table_of(pl.DataFrame({"x": [1.0, INF], "y": [INF, 1.0]}))
+    assert validate(table, schema).findings == ()
+    assert [(item.column, item.rule, item.failed) for item in validate(table, of_model).findings] == [
+        ("x", "finite", 1)
+    ]
+    wide = table_of(pl.DataFrame({"x": [1.0], "y": [1.0], "z": [1.0]}))
+    assert validate(wide, schema).findings == ()
+    assert [item.code for item in validate(wide, of_model).findings] == ["new_column"]
+    assert validate(table, schema).frame is None
+    frame = validate(table, of_model).frame
+    assert frame is not None
+    assert frame.columns == ["x", "y"]
+    assert Contract.of_model(heart_disease).finite == heart_disease.features
