@@ -241,12 +241,12 @@ from secure_ml.conformance import check_model
 assert check_model(model) == []
 said = {}
 for batch in ("first", "second", "third"):
-    given = dataset(place, model, batch)
+    given = ingest_batch(place, model, batch)
     (said[batch],) = [name for name in given.subjects if not name.startswith("manifest")]
-    validated_dataset(place, model, batch)
-made = training_set(place, model)
+    validate_batch(place, model, batch)
+made = build_training_set(place, model)
 said["trained_on"] = str(sum(made.facts["rows"].values()))
-for stage in (trained_model, signed_model, release):
+for stage in (train, sign, decide_release):
     stage(place, model)
 assert current_release(place.home, place.trust, "tiny").number == 1
 print(json.dumps(said))
