@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 
 from secure_ml import stage_names
+from secure_ml.batch_validation import check_batch
 from secure_ml.digests import sha256
 from secure_ml.errors import RejectedError, SecureMLError
 from secure_ml.evidence import Evidence, EvidenceLog, read_subjects
@@ -18,7 +19,6 @@ from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import RELEASE
 from secure_ml.stages.dataset import dataset_folder, find_batch
 from secure_ml.stages.inference_log import segment_folder
-from secure_ml.stages.validated_dataset import judge
 from secure_ml.tiers import parse_tier_rules
 
 __all__ = ["check_stage"]
@@ -90,10 +90,10 @@ def _check_contract(
     held = hold(installation, model, version, quarantined).rows
     if ROWS_ASIDE in evidence.inputs:
         held |= rows_aside(installation.home, evidence)
-    sifted = judge(model, parse_tier_rules(evidence.inputs.get("policy", "")), content, batch, held)
-    if sifted.kept is None:
+    split = check_batch(model, parse_tier_rules(evidence.inputs.get("policy", "")), content, batch, held)
+    if split.accepted is None:
         raise RejectedError(
-            f"batch {batch}: accepted before, and breaks the contract now: {sifted.report.findings[0].sentence}"
+            f"batch {batch}: accepted before, and breaks the contract now: {split.report.findings[0].sentence}"
         )
 
 

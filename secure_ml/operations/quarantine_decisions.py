@@ -30,7 +30,7 @@ from secure_ml.quarantine.entries import REFUSAL, QuarantineEntry, entries, of_v
 from secure_ml.releases import releases
 from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import QUARANTINE_DECISION, TRAINING_SET, VALIDATED_DATASET
-from secure_ml.stages.validated_dataset import examine, validate_batch
+from secure_ml.stages.validated_dataset import check_newest_version, validate_batch
 
 __all__ = ["discard_entry", "find_entry", "release_entry"]
 
@@ -163,17 +163,17 @@ def _require_releasable(
         )
     # 4. The newest version, 5. which the present contract accepts.
     batch = refusal.inputs["batch"]
-    version, sifted = examine(installation, model, batch)
+    version, split = check_newest_version(installation, model, batch)
     if version != refusal.inputs["version"]:
         raise RejectedError(
             f"{where}: batch {batch} has a newer version ({version[:12]}) than the one that was refused; discard it"
         )
-    if sifted.kept is None:
-        blocking = [finding.sentence for finding in sifted.report.findings if finding.tier == "block"]
+    if split.accepted is None:
+        blocking = [finding.sentence for finding in split.report.findings if finding.tier == "block"]
         raise RejectedError(f"{where}: the present contract (digest {now[:12]}) refuses it too: {'; '.join(blocking)}")
     if entry.kept == "rows":
         rows = rows_aside(installation.home, refusal)
-        still = rows & frozenset(sifted.aside["row"].to_list())
+        still = rows & frozenset(split.failing_rows["row"].to_list())
         if still:
             raise RejectedError(
                 f"{where}: {len(still)} of {len(rows)} rows break the present contract (digest {now[:12]}) too"

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, cast
 
+from secure_ml.batch_validation import personal_columns
 from secure_ml.contracts.engine.declared_profiles import profile_frame
 from secure_ml.contracts.findings import Finding
 from secure_ml.digests import Digest, Json, canonical_json, digest_of, sha256
@@ -18,7 +19,7 @@ from secure_ml.quarantine.entries import entries, overruled_by
 from secure_ml.spec import GuardedModel
 from secure_ml.stage_names import TRAINING_SET, VALIDATED_DATASET
 from secure_ml.stages.dataset import dataset_folder
-from secure_ml.stages.validated_dataset import PROFILE_FILE, TABLE_FILE, found_personal
+from secure_ml.stages.validated_dataset import PROFILE_FILE, TABLE_FILE
 
 if TYPE_CHECKING:
     import polars as pl
@@ -156,7 +157,7 @@ def _accepted(
 def _found_personal(accepted: Iterable[Evidence]) -> set[str]:
     """Return the columns in which the data gate found personal data, in any batch."""
     findings = [finding for evidence in accepted for finding in cast("list[Json]", evidence.facts["findings"])]
-    return found_personal(cast("list[dict[str, Json]]", findings))
+    return personal_columns(cast("list[dict[str, Json]]", findings))
 
 
 def _split_document(model: GuardedModel) -> dict[str, Json]:

@@ -242,7 +242,7 @@ def test_a_validation_rests_on_the_evidence_of_the_dataset_that_is_there(
     assert again.subjects == taken.subjects
     with pytest.raises(RejectedError, match="rests on missing evidence of dataset"):
         EvidenceLog.of(installation, accepted.model).chain(accepted)
-    with pytest.raises(RejectedError, match="rests on other evidence of the dataset than is there now"):
+    with pytest.raises(RejectedError, match="rests on other evidence of the intake"):
         validate_batch(installation, model, "first")
 
 

@@ -26,7 +26,7 @@ from secure_ml.stages.release import decide_release as promote
 from secure_ml.stages.signed_model import sign
 from secure_ml.stages.trained_model import train
 from secure_ml.stages.training_set import build_training_set
-from secure_ml.stages.validated_dataset import examine, validate_batch
+from secure_ml.stages.validated_dataset import check_newest_version, validate_batch
 from tests.installed_home import environment_in
 from tests.sample_model import guarded_model, load, put_batch
 
@@ -70,8 +70,8 @@ def test_a_changed_contract_alone_takes_nothing_out_of_quarantine(
     installation: Installation, wide: GuardedModel, refused: Evidence
 ) -> None:
     """Without the hold the attack works: the contract accepts the very bytes that were refused."""
-    _, sifted = examine(installation, wide, "first")
-    assert sifted.report.accepted
+    _, split = check_newest_version(installation, wide, "first")
+    assert split.report.accepted
     with pytest.raises(RejectedError, match=r"since contract .* refused the same bytes"):
         validate_batch(installation, wide, "first")
     found = EvidenceLog.of(installation, wide.name).history("validated_dataset")
@@ -240,7 +240,7 @@ def test_what_was_discarded_goes_on_from_no_older_acceptance(
     assert validate_batch(installation, old, "first").facts["rows"] == 4
     assert build_training_set(installation, old).facts["batches"] == {"first": 4, "other": 40}
     discard_entry(installation, tight, refusal.cause, by="ada", why="poison", in_use=True)
-    with pytest.raises(RejectedError, match="were discarded, never to go on"):
+    with pytest.raises(RejectedError, match=r"were discarded .*a discard is final"):
         validate_batch(installation, old, "first")
     made = build_training_set(installation, old)
     assert made.facts["batches"] == {"other": 40}
@@ -315,7 +315,7 @@ def test_what_was_discarded_in_production_is_held_in_experiment_too(
     discard_entry(installation, strict, refused.cause, by="ada", why="poison", in_use=True)
     with pytest.raises(EvidenceRejectedError, match="discarded, never to go on"):
         validate_batch(experiment, wide, "first")
-    with pytest.raises(RejectedError, match="were discarded, never to go on"):
+    with pytest.raises(RejectedError, match=r"were discarded .*a discard is final"):
         validate_batch(experiment, strict, "first")
 
 

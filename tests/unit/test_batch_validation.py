@@ -27,23 +27,23 @@ def judge_of(wrong: list[str], code: ReasonCode = "unexpected_value") -> Callabl
 
 def test_rows_that_a_later_pass_finds_are_kept_aside_under_their_own_numbers() -> None:
     table = pl.DataFrame({"x": list("abcdef")})
-    sifted = split_rows(table, judge_of(["a", "c", "f"]), held=[2])
-    assert sifted.kept is not None
-    assert sifted.kept.frame is not None
-    assert sifted.kept.frame["x"].to_list() == ["d", "e"]
-    assert sifted.aside.select("row", "x").rows() == [(1, "a"), (3, "c"), (6, "f")]
+    split = split_rows(table, judge_of(["a", "c", "f"]), excluded_rows=[2])
+    assert split.accepted is not None
+    assert split.accepted.frame is not None
+    assert split.accepted.frame["x"].to_list() == ["d", "e"]
+    assert split.failing_rows.select("row", "x").rows() == [(1, "a"), (3, "c"), (6, "f")]
 
 
 @pytest.mark.parametrize("code", ["aggregate", "row_count", "missing_column"])
 def test_no_row_is_set_aside_for_a_rule_of_the_whole_batch(code: ReasonCode) -> None:
     table = pl.DataFrame({"x": list("abc")})
-    assert split_rows(table, judge_of(["a"])).kept is not None
-    assert split_rows(table, judge_of(["a"], code)).kept is None
+    assert split_rows(table, judge_of(["a"])).accepted is not None
+    assert split_rows(table, judge_of(["a"], code)).accepted is None
 
 
 def test_a_batch_with_more_bad_rows_than_the_passes_set_aside_is_refused() -> None:
     table = pl.DataFrame({"x": [str(number) for number in range(40)]})
-    assert split_rows(table, judge_of([str(number) for number in range(19)])).kept is not None
-    sifted = split_rows(table, judge_of([str(number) for number in range(25)]))
-    assert sifted.kept is None
-    assert sifted.report.findings[0].rule == "rows_set_aside"
+    assert split_rows(table, judge_of([str(number) for number in range(19)])).accepted is not None
+    split = split_rows(table, judge_of([str(number) for number in range(25)]))
+    assert split.accepted is None
+    assert split.report.findings[0].rule == "rows_set_aside"
