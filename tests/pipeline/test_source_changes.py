@@ -278,8 +278,8 @@ def test_the_daemon_takes_in_what_changed_in_a_local_folder(folder: Path, tmp_pa
 
 _IMPORT = "from secure_ml.datasets.sources import LocalFolder"
 _ACCEPTED = """
-dataset(place, model, "branch.january")
-made = validated_dataset(place, model, "branch.january")
+ingest_batch(place, model, "branch.january")
+made = validate_batch(place, model, "branch.january")
 os.environ["DAGSTER_HOME"] = ""
 from assets.__main__ import prepare_dagster
 prepare_dagster(place)
