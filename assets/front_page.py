@@ -117,7 +117,7 @@ def render_front_page(
         integrity, problem = {}, str(error)
     sections, needs = [], _unverified_needs(installation)
     for model in models:
-        sources = Sources(installation, EvidenceLog.of(installation, model.name), model, addresses, now)
+        sources = Sources(installation, EvidenceLog.open(installation, model.name), model, addresses, now)
         tiles = [
             _tile("Release", sources, RELEASE, _release_tile),
             _tile("Quarantine", sources, VALIDATED_DATASET, _quarantine_tile),
@@ -148,7 +148,7 @@ def render_report_list(installation: Installation, models: Sequence[str]) -> byt
     for model in models:
         rows, problem = [], ""
         try:
-            reports = EvidenceLog.of(installation, model).history(DRIFT_REPORT)
+            reports = EvidenceLog.open(installation, model).history(DRIFT_REPORT)
         except SecureMLError as error:
             reports, problem = [], str(error)
         for report in reversed(reports):

@@ -79,7 +79,7 @@ def _require_result(installation: Installation, model: GuardedModel) -> None:
     if installation.policy == "production":
         current_release(installation.home, installation.trust, model.name)
     else:
-        EvidenceLog.of(installation, model.name).latest(TRAINED_MODEL, tier_rules=installation.policy)
+        EvidenceLog.open(installation, model.name).latest(TRAINED_MODEL, tier_rules=installation.policy)
 
 
 def _run_batches(
@@ -115,7 +115,7 @@ def _outdated(installation: Installation, model: GuardedModel, progress: JobProg
     No training set is built before all of them are validated again. So they go first, and promotion waits for the last.
     """
     try:
-        known = EvidenceLog.of(installation, model.name).history(VALIDATED_DATASET)
+        known = EvidenceLog.open(installation, model.name).history(VALIDATED_DATASET)
     except SecureMLError as error:
         progress.message(f"batches are taken in the order of their names: {error}")  # each stage refuses it for itself
         return set()
@@ -152,7 +152,7 @@ def _monitor(
             progress.activity("sealing the inference log, comparing its window with the training set")
             for stop in _execute(instance, model, "monitoring", progress, "service"):
                 summary.failures.append(f"{stop.stage}: {stop.reason}")
-            report = EvidenceLog.of(installation, model.name).latest(DRIFT_REPORT)
+            report = EvidenceLog.open(installation, model.name).latest(DRIFT_REPORT)
             traffic.drift = str(report.facts.get("sentence"))
     for stop in _execute(instance, model, "drift_response", progress, "service"):
         summary.failures.append(f"drift_response: {stop.reason}")

@@ -83,7 +83,7 @@ def find_page(
     if folder == "validation":
         return render_own_doc(installation, name or "index.html")
     if folder in models:
-        for report in EvidenceLog.of(installation, folder).history(DRIFT_REPORT):
+        for report in EvidenceLog.open(installation, folder).history(DRIFT_REPORT):
             if name in report.subjects:
                 return read_subjects(report, installation.home.reports / folder)[name]
     return None

@@ -81,7 +81,7 @@ def print_summary(
     """Print the summary of a job that ended with a release."""
     home = installation.home
     release = current_release(home, installation.trust, model.name)
-    decision = EvidenceLog.of(installation, model.name).latest(RELEASE)
+    decision = EvidenceLog.open(installation, model.name).latest(RELEASE)
     head = [Text(f"{model.name}: release {release.number} serves model {release.model_digest[:12]}", style="bold")]
     if decision.decision == "rejected":
         head.append(Text(plain(f"the newest candidate was not promoted: {'; '.join(decision.reasons)}")))
@@ -106,7 +106,7 @@ def print_experiment(
     Returns:
         0 if the quality gate accepted the model, 1 otherwise.
     """
-    trained = EvidenceLog.of(installation, model.name).latest(TRAINED_MODEL, tier_rules=installation.policy)
+    trained = EvidenceLog.open(installation, model.name).latest(TRAINED_MODEL, tier_rules=installation.policy)
     head = [
         Text(f"{model.name}: {trained.decision} by the quality gate, under policy {installation.policy}", style="bold"),
         Text(f"model {installation.home.models / model.name / trained.inputs['model']}"),
@@ -156,7 +156,7 @@ def _why(installation: Installation, model: GuardedModel, outcome: BatchOutcome)
         prefix = f"{model.name}/{outcome.stops[0].stage} of batch {outcome.name}: rejected: "
         return "; ".join(f"{stop.stage}: {stop.reason.removeprefix(prefix)}" for stop in outcome.stops)
     try:
-        evidence = EvidenceLog.of(installation, model.name).latest(
+        evidence = EvidenceLog.open(installation, model.name).latest(
             VALIDATED_DATASET,
             batch=outcome.name,
             tier_rules=installation.policy,

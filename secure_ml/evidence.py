@@ -146,7 +146,7 @@ class EvidenceLog:
         self._verified: dict[Path, tuple[_FileIdentity | None, Evidence]] = {}
 
     @classmethod
-    def of(cls, installation: Installation, model: str) -> EvidenceLog:
+    def open(cls, installation: Installation, model: str) -> EvidenceLog:
         """Open the log of a model of an installation."""
         return cls(installation.home, installation.trust, model)
 

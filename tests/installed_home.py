@@ -148,7 +148,7 @@ class SharedHome:
 
 
 def live_rows(installation: Installation) -> list[dict[str, float | None]]:
-    given = EvidenceLog.of(installation, heart_disease.name).latest("training_set")
+    given = EvidenceLog.open(installation, heart_disease.name).latest("training_set")
     files = read_subjects(given, dataset_folder(installation.home, heart_disease.name, given.cause))
     frame = pl.read_parquet(files[LIVE_FILE]).select(pl.col(heart_disease.features).cast(pl.Float64))
     return frame.to_dicts()

@@ -87,7 +87,7 @@ def hostile_evidence(installation: Installation, text: str, decision: str = "rej
         "code": text,
         "by": "pandera",
     }
-    return EvidenceLog.of(installation, "guarded").append(
+    return EvidenceLog.open(installation, "guarded").append(
         installation.signer(),
         stage="validated_dataset",
         cause=digest_of({"text": text, "decision": decision}),

@@ -110,7 +110,7 @@ def _find_model(action: str, identity: str) -> str:
     models = [
         model
         for model in _models(installation.home)
-        if any(entry.refusal.cause.startswith(identity) for entry in entries(EvidenceLog.of(installation, model)))
+        if any(entry.refusal.cause.startswith(identity) for entry in entries(EvidenceLog.open(installation, model)))
     ]
     if len(models) != 1:
         raise PreconditionError(
@@ -129,7 +129,7 @@ def _show(args: argparse.Namespace) -> int:
     from secure_ml.tables.csv_output import CSV_NOTE
 
     installation = Installation.for_verification(os.environ)
-    entry = find_entry(entries(EvidenceLog.of(installation, args.model)), args.model, args.id)
+    entry = find_entry(entries(EvidenceLog.open(installation, args.model)), args.model, args.id)
     document = _document(installation.home, entry)
     lines = [
         f"{name}: {value}"

@@ -83,7 +83,7 @@ def _newest(installation: Installation, model: str, stage: str) -> dict[str, Evi
     """Return the newest evidence of a stage for each batch. The batch is "" for stages without batches."""
     from secure_ml.evidence import EvidenceLog
 
-    documents = EvidenceLog.of(installation, model).history(stage)
+    documents = EvidenceLog.open(installation, model).history(stage)
     return {evidence.inputs.get("batch", ""): evidence for evidence in documents}
 
 

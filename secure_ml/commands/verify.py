@@ -30,7 +30,7 @@ def _verify(args: argparse.Namespace) -> int:
 
     installation = Installation.for_verification(os.environ)
     home, trust = installation.home, installation.trust
-    log = EvidenceLog.of(installation, args.model)
+    log = EvidenceLog.open(installation, args.model)
     release = current_release(home, trust, args.model)
     files = read_released(home, trust, release)
     decision = log.find("release", parse_digest(release.inputs["cause"], "release"))

@@ -63,7 +63,7 @@ def list_versions(installation: Installation, model: str, batch: str | None = No
     Raises:
         SecureMLError: Evidence or a manifest does not verify; it is named.
     """
-    log = EvidenceLog.of(installation, model)
+    log = EvidenceLog.open(installation, model)
     found = [
         evidence
         for stage in _STAGES
@@ -187,7 +187,7 @@ def _profile(installation: Installation, version: Version) -> Profile | None:
     evidence = version.evidence
     found = [evidence]
     if evidence.stage == DATASET:
-        validated = EvidenceLog.of(installation, evidence.model).history(VALIDATED_DATASET)
+        validated = EvidenceLog.open(installation, evidence.model).history(VALIDATED_DATASET)
         found = [item for item in validated if item.inputs.get("version") == version.id]
     found = [item for item in found if PROFILE_FILE in item.subjects]
     if not found:

@@ -22,7 +22,7 @@ def unanswered_alarm(installation: Installation, model: GuardedModel) -> Digest 
         SecureMLError: Evidence does not verify.
         UnavailableError: There is no drift report yet.
     """
-    log = EvidenceLog.of(installation, model.name)
+    log = EvidenceLog.open(installation, model.name)
     report = log.latest(DRIFT_REPORT)
     if report.decision == "accepted":
         return None
@@ -39,7 +39,7 @@ def respond_to_drift(installation: Installation, model: GuardedModel) -> Evidenc
         SecureMLError: Evidence does not verify, or the candidate was refused.
         UnavailableError: There is no drift report yet.
     """
-    home, log = installation.home, EvidenceLog.of(installation, model.name)
+    home, log = installation.home, EvidenceLog.open(installation, model.name)
     report = log.latest(DRIFT_REPORT)
     cause = _cause(model, report)
     known = log.find(DRIFT_RESPONSE, cause)

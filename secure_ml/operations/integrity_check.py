@@ -30,7 +30,7 @@ def check_stage(installation: Installation, model: GuardedModel, stage: str) -> 
     Returns:
         How many documents were checked, and one sentence for each that does not hold.
     """
-    log = EvidenceLog.of(installation, model.name)
+    log = EvidenceLog.open(installation, model.name)
     documents = log.audit(stage)
     quarantined = cache(lambda: entries(log))  # read for the first accepted batch, and shared by all others
     problems: list[str] = []

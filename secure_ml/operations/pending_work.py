@@ -57,7 +57,7 @@ def pending_source_batches(installation: Installation, model: GuardedModel) -> l
         UnavailableError: A source does not answer.
         SecureMLError: Evidence of a batch does not verify.
     """
-    accepted = _accepted(EvidenceLog.of(installation, model.name))
+    accepted = _accepted(EvidenceLog.open(installation, model.name))
     return _undecided(installation, model, [batch for batch in source_batches(model) if batch not in accepted])
 
 
@@ -70,7 +70,7 @@ def changed_source_batches(installation: Installation, model: GuardedModel) -> l
         UnavailableError: A source does not answer.
         SecureMLError: Evidence of a batch does not verify.
     """
-    accepted = _accepted(EvidenceLog.of(installation, model.name))
+    accepted = _accepted(EvidenceLog.open(installation, model.name))
     return _undecided(installation, model, [batch for batch in source_batches(model) if batch in accepted])
 
 
@@ -79,7 +79,7 @@ def _accepted(log: EvidenceLog) -> set[str]:
 
 
 def _undecided(installation: Installation, model: GuardedModel, batches: list[str]) -> list[PendingBatch]:
-    log = EvidenceLog.of(installation, model.name)
+    log = EvidenceLog.open(installation, model.name)
     quarantined = entries(log)
     found: list[PendingBatch] = []
     for batch in batches:
@@ -101,7 +101,7 @@ def undecided_training_set(installation: Installation, model: GuardedModel) -> D
     Raises:
         SecureMLError: The batches make no training set, or evidence does not verify.
     """
-    log = EvidenceLog.of(installation, model.name)
+    log = EvidenceLog.open(installation, model.name)
     cause = training_set_cause(installation, log, model)
     made = log.find(TRAINING_SET, cause)
     if made is None:

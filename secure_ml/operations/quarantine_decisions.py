@@ -90,7 +90,7 @@ def _decide(
     *,
     in_use: bool = False,
 ) -> Evidence:
-    log = EvidenceLog.of(installation, model.name)
+    log = EvidenceLog.open(installation, model.name)
     by, why = _line(by, "--by", 200), _line(why, "--why", 1000)
     found = entries(log)
     # 1. Signed evidence of the refusal.

@@ -1,8 +1,8 @@
-"""Stage `dataset`: the bytes of one batch, as they arrived, kept under their digest.
+"""Stage `dataset`: ingest the bytes of one batch as they arrived, and store them under their digest.
 
-Where a signed manifest is required, bytes that it does not list are quarantined unparsed. Equal bytes are kept once,
-whatever they are called. A batch's name stands for versions in time: what is taken in last is the newest, also where
-the same bytes came before and others followed; that is said, as a warning.
+If a signed manifest is required, bytes that it does not list are quarantined unparsed. Equal bytes are stored once,
+under any batch name. A batch has versions in time, and the version that was ingested last is the newest. If the same
+bytes came before and other versions followed, the evidence holds a warning.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ __all__ = [
 ]
 
 BATCH_FILES = {"Parquet": "batch.parquet", "Arrow": "batch.arrow", "JSON lines": "batch.jsonl", "CSV": "batch.csv"}
-"""What the bytes of a version are called in its folder, by their kind."""
+"""Name of the file with the bytes of a version, by format."""
 _MANIFEST = "manifest"
 _MAX_KEPT_IN_ALL = 1 << 30
 
 
 def dataset_cause(model: GuardedModel, arrived: IncomingBatch) -> Digest:
-    """Return the cause of taking in one version of a batch."""
+    """Return the cause of ingesting one version of a batch."""
     return cause_of(model, arrived, arrived.unproven)
 
 
@@ -52,47 +52,46 @@ def dataset_folder(home: Home, model: str, version: str) -> Path:
 
 
 def is_manifest(file: str) -> bool:
-    """Tell the manifest among the files of a version."""
+    """Return whether a file of a version is its manifest."""
     return file.startswith(_MANIFEST)
 
 
 def read_batch(evidence: Evidence, folder: Path) -> bytes:
-    """Read all files of a version against its evidence, and return the bytes of the batch.
+    """Read and verify all files of a version, and return the bytes of the batch.
 
     Raises:
-        RejectedError: A file was changed or is missing; it is named.
+        RejectedError: If a file was changed or is missing. The message names it.
     """
     (content,) = [content for file, content in read_subjects(evidence, folder).items() if not is_manifest(file)]
     return content
 
 
 def find_batch(folder: Path) -> Path:
-    """Return where the batch's bytes lie in the folder of a version, for who knows their digest but not their kind."""
-    found = [path for path in (folder / file for file in BATCH_FILES.values()) if path.exists()]
-    return found[0] if found else folder / BATCH_FILES["CSV"]
+    """Return the file with the bytes of a batch in the folder of a version, whatever their format."""
+    paths = [path for path in (folder / file for file in BATCH_FILES.values()) if path.exists()]
+    return paths[0] if paths else folder / BATCH_FILES["CSV"]
 
 
 def ingest_batch(installation: Installation, model: GuardedModel, batch: str) -> Evidence:
-    """Take one batch in: read once, kept under its digest if it comes from where it must and is a table at all.
+    """Ingest one batch: read it once, and store it under its digest if its provenance is proven and it is a table.
 
     Raises:
-        RejectedError: It is not proven to come from its source, or is no table (or was found so before); it is
-            quarantined.
-        UnavailableError: No such batch, or its source does not answer.
+        RejectedError: If the provenance is not proven, or the batch is not a table. The batch is quarantined.
+        UnavailableError: If the batch is missing, or its source does not answer.
     """
-    home, log = installation.home, EvidenceLog.of(installation, model.name)
+    home, log = installation.home, EvidenceLog.open(installation, model.name)
     arrived = fetch_batch(model, log, batch)
     seen = _remember_manifest(installation, log, arrived)
     cause = dataset_cause(model, arrived)
     folder = dataset_folder(home, model.name, arrived.version)
     known = log.find(DATASET, cause)
     if arrived.unproven and log.find(DATASET, cause_of(model, arrived, None)) is not None:
-        # The manifest may come back, so that what was accepted stands until a person discards it.
+        # The manifest may list the bytes again, so an acceptance stands until a person discards it.
         _withdraw(installation, log, arrived, refusal("signed_manifest", arrived.unproven, "provenance"), cause)
         raise RejectedError(f"{model.name}/dataset of batch {batch}: rejected: {arrived.unproven}")
     if known is None:
         rows, refused = _look(model, arrived)
-        found = (*_sent_again(arrived), *(refused.findings if refused else ()))
+        findings = (*_sent_again(arrived), *(refused.findings if refused else ()))
         files: dict[str, bytes] = {}
         if refused:
             _quarantine(home, model.name, arrived, cause, refused)
@@ -120,9 +119,9 @@ def ingest_batch(installation: Installation, model: GuardedModel, batch: str) ->
             facts={
                 "rows": rows,
                 "bytes": len(arrived.content),
-                "source": arrived.place,
+                "source": arrived.location,
                 "columns": list(model.batches.columns),
-                **({"findings": [asdict(finding) for finding in found]} if found else {}),
+                **({"findings": [asdict(finding) for finding in findings]} if findings else {}),
             },
         )
     require(known)
@@ -133,29 +132,29 @@ def ingest_batch(installation: Installation, model: GuardedModel, batch: str) ->
 
 
 def accepted_intake(log: EvidenceLog, model: GuardedModel, batch: str) -> Evidence:
-    """Return the newest evidence of a batch: accepted, and from where a batch may still come from.
+    """Return the newest evidence of a batch, if it is accepted and its source is still valid.
 
     Raises:
-        RejectedError: It was refused, its source is no longer one of the model's, or it was taken in before a signed
+        RejectedError: If it was rejected, its source is no longer one of the model, or it was ingested before a signed
             manifest was required.
-        UnavailableError: The batch was not taken in yet.
+        UnavailableError: If the batch was not ingested yet.
     """
-    given = log.latest(DATASET, batch=batch)
-    require(given)
-    origin = given.inputs.get("origin") or ("files" if batch in model.batches.files else "inbox")
+    evidence = log.latest(DATASET, batch=batch)
+    require(evidence)
+    origin = evidence.inputs.get("origin") or ("files" if batch in model.batches.files else "inbox")
     where = f"{model.name}/dataset of batch {batch}"
     if origin not in ("inbox", "files") and origin not in model.batches.sources:
-        raise RejectedError(f"{where}: rejected: it comes from an unknown source; name {origin} in batches.sources")
-    if needs_manifest(model, origin) and "manifest" not in given.inputs:
+        raise RejectedError(f"{where}: rejected: unknown source; add {origin} to batches.sources")
+    if needs_manifest(model, origin) and "manifest" not in evidence.inputs:
         raise RejectedError(
-            f"{where}: rejected: it was taken in without a signed manifest, and one is required now; "
+            f"{where}: rejected: ingested without a signed manifest, which is required now; "
             f"materialize {model.name}/dataset for it again"
         )
-    return given
+    return evidence
 
 
 def _look(model: GuardedModel, arrived: IncomingBatch) -> tuple[int, Report | None]:
-    """Return how many rows there are, or why the batch is refused; what is not proven is not even parsed."""
+    """Return the number of rows, or the report of a rejection. Bytes without provenance are not parsed."""
     if arrived.unproven:
         return 0, refusal("signed_manifest", arrived.unproven, "provenance")
     if arrived.unreadable:
@@ -167,7 +166,7 @@ def _look(model: GuardedModel, arrived: IncomingBatch) -> tuple[int, Report | No
 
 
 def _manifest(log: EvidenceLog, arrived: IncomingBatch, file: str, rows: int) -> Manifest:
-    """Say what this version is made of. Equal bytes of another batch have a manifest of their own beside it."""
+    """Describe this version. Equal bytes of another batch have another manifest beside this one."""
     before = [
         evidence.inputs["version"]
         for evidence in log.history(DATASET)
@@ -184,7 +183,7 @@ def _manifest(log: EvidenceLog, arrived: IncomingBatch, file: str, rows: int) ->
         contract=None,
         parents=tuple(parents),
         origin=arrived.origin,
-        location=arrived.place,
+        location=arrived.location,
         proof=arrived.proof,
     )
 
@@ -192,12 +191,12 @@ def _manifest(log: EvidenceLog, arrived: IncomingBatch, file: str, rows: int) ->
 def _sent_again(arrived: IncomingBatch) -> tuple[Finding, ...]:
     if not arrived.follows:
         return ()
-    said = f"{arrived.batch}: version {arrived.version[:12]} came before, others followed, and now it comes again"
-    return (Finding(None, "sent_again", 0, 0, "warn", said, "provenance", "screen"),)
+    sentence = f"{arrived.batch}: version {arrived.version[:12]} was ingested before, and arrives again after others"
+    return (Finding(None, "sent_again", 0, 0, "warn", sentence, "provenance", "screen"),)
 
 
 def _remember_manifest(installation: Installation, log: EvidenceLog, arrived: IncomingBatch) -> Evidence | None:
-    """Record that a source's manifest was seen, where it is the newest; return the evidence of it."""
+    """Record that a manifest was seen if it is the newest of its source, and return the evidence."""
     manifest = arrived.manifest
     if manifest is None:
         return None
@@ -225,7 +224,7 @@ def _last_withdrawal(log: EvidenceLog, arrived: IncomingBatch) -> Evidence | Non
 def _withdraw(
     installation: Installation, log: EvidenceLog, arrived: IncomingBatch, refused: Report, cause: Digest
 ) -> None:
-    """Quarantine bytes that were taken in before and are not proven any more; once, until they are proven again."""
+    """Quarantine ingested bytes that are no longer proven. They get one entry until they are proven again."""
     last = _last_withdrawal(log, arrived)
     if last is not None and last.decision == "rejected":
         return
@@ -253,19 +252,19 @@ def _record_withdrawal(
         inputs={"batch": arrived.batch, "version": arrived.version, "origin": arrived.origin},
         facts={
             "bytes": len(arrived.content),
-            "source": arrived.place,
+            "source": arrived.location,
             "findings": [asdict(finding) for finding in findings],
         },
     )
 
 
 def _quarantine(home: Home, model: str, arrived: IncomingBatch, cause: Digest, refused: Report) -> None:
-    """Keep the reason and the first bytes: all that is refused of one model takes a bounded part of the disk."""
+    """Store the reasons and the first bytes. All rejected bytes of one model are bounded in size."""
     document = {"model": model, "stage": DATASET, "batch": arrived.batch, "dataset": arrived.version}
     files = render_quarantine(refused, document)
     folder = home.quarantine / model / cause
-    kept = sum(path.lstat().st_size for path in folder.parent.glob(f"*/{BYTES_FILE}"))
+    stored_bytes = sum(path.lstat().st_size for path in folder.parent.glob(f"*/{BYTES_FILE}"))
     content = arrived.content[:MAX_KEPT_BYTES]
-    if content and not folder.exists() and kept + len(content) <= _MAX_KEPT_IN_ALL:
+    if content and not folder.exists() and stored_bytes + len(content) <= _MAX_KEPT_IN_ALL:
         files[BYTES_FILE] = content
     home.write_folder(folder, files)

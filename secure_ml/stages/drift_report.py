@@ -1,4 +1,4 @@
-"""Stage `drift_report`: the newest sealed window of the log against the training set of the released model."""
+"""Stage `drift_report`: compare the newest sealed window of the log with the training set of the released model."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ __all__ = ["report_drift"]
 
 
 def report_drift(installation: Installation, model: GuardedModel) -> Evidence:
-    """Compare the current window with the reference window; a rejected window is one with a drift alarm.
+    """Compare the current window with the reference window. A window with a drift alarm is rejected.
 
-    The current window is the newest sealed segment; where it is too small, the ones before it join in. Segments of
-    other models than the released one are left out.
+    The current window is the newest sealed segment, together with older ones if it is too small. Records of other
+    releases are left out.
 
     Raises:
-        RejectedError: Segments, training set or model do not verify.
-        UnavailableError: Nothing is released or sealed.
+        RejectedError: If segments, training set or model do not verify.
+        UnavailableError: If no model is released or no segment is sealed.
     """
     home, trust = installation.home, installation.trust
-    log = EvidenceLog.of(installation, model.name)
+    log = EvidenceLog.open(installation, model.name)
     log.latest(INFERENCE_LOG)
     released = current_release(home, trust, model.name)
     files = read_released(home, trust, released)
@@ -63,7 +63,9 @@ def report_drift(installation: Installation, model: GuardedModel) -> Evidence:
         None,
     )
     if reference is None:
-        raise RejectedError(f"{model.name}/drift_report: the released model's training set has no evidence any more")
+        raise RejectedError(
+            f"{model.name}/drift_report: evidence of the released model's training set is missing; restore it"
+        )
     tables = read_subjects(reference, dataset_folder(home, model.name, reference.cause))
     drift = model.drift
     cause = digest_of(

@@ -1,7 +1,7 @@
-"""One batch as it comes: where from, which bytes, whether they are proven, and what they follow. Nothing is recorded.
+"""An incoming batch: its origin, its bytes, their provenance, and the version that they follow. Records nothing.
 
-A batch called `SOURCE.NAME` comes from that source of the model's file and from nowhere else; any other comes from the
-inbox, or from a file that the model's file names.
+A batch called `SOURCE.NAME` comes only from that source of the model. Any other batch comes from the inbox, or from a
+file that the model names.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class IncomingBatch:
-    """One batch as it was fetched: its bytes, or why they are refused.
+    """A batch as it was fetched: its bytes, or the reason why it is rejected.
 
     Attributes:
-        batch: The batch's name.
+        batch: Name of the batch.
         origin: `inbox`, `files`, or the name of a source.
-        place: Where it was found, for people.
-        content: Its bytes, read once; empty where they could not be read.
-        version: Digest of the bytes, or of why there are none.
-        unreadable: Why there are no bytes, None where there are.
-        manifest: The source's verified manifest, None where none is required or none is believed.
-        unproven: Why the bytes are not proven to come from there, None where they are, or need not be.
-        follows: The document of the evidence that an accepted version follows which comes a second time, after others
-            of this batch; empty for any other.
+        location: Location of the batch, for people.
+        content: Bytes of the batch, read once. Empty if they could not be read.
+        version: Digest of the bytes, or of the reason why they could not be read.
+        unreadable: Reason why the bytes could not be read, or None.
+        manifest: Verified manifest of the source, or None if none is required or it does not verify.
+        unproven: Reason why the provenance is not proven, or None if it is proven or need not be.
+        follows: Digest of the newest intake evidence if this version was accepted before and arrived again after newer
+            ones. Otherwise empty.
     """
 
     batch: str
     origin: str
-    place: str
+    location: str
     content: bytes
     version: Digest
     unreadable: str | None
@@ -63,15 +63,15 @@ class IncomingBatch:
 
     @property
     def proof(self) -> Digest | None:
-        """Digest of the signed manifest that lists the bytes, None where none is required or none does."""
+        """Digest of the signed manifest that lists the bytes, or None."""
         return self.manifest.digest if self.manifest is not None and self.unproven is None else None
 
 
 def batch_names(model: GuardedModel, home: Home) -> list[str]:
-    """Return the batches there are: of the model's own file first, then of its inbox, then of its sources.
+    """Return the names of all batches: of the model's files, then of its inbox, then of its sources.
 
     Raises:
-        SecureMLError: A source cannot be listed.
+        SecureMLError: If a source cannot be listed.
     """
     named = list(model.batches.files)
     named += [name for name in inbox_batches(model, home) if name not in named]
@@ -79,19 +79,19 @@ def batch_names(model: GuardedModel, home: Home) -> list[str]:
 
 
 def source_batches(model: GuardedModel) -> list[str]:
-    """Return the batches in the model's sources; one whose whole name is too long is left alone.
+    """Return the names of the batches in the model's sources. A batch with too long a name is ignored.
 
     Raises:
-        SecureMLError: A source cannot be listed.
+        SecureMLError: If a source cannot be listed.
     """
-    named = [f"{source}.{name}" for source, found in model.batches.sources.items() for name in found.names()]
+    named = [f"{source}.{name}" for source, batches in model.batches.sources.items() for name in batches.names()]
     return [name for name in named if BATCH_NAME.fullmatch(name)]
 
 
 def inbox_batches(model: GuardedModel, home: Home) -> list[str]:
-    """Return the batches in the model's inbox; a file whose name is not one of an inbox's batch is left alone.
+    """Return the names of the batches in the model's inbox. A file without a valid batch name is ignored.
 
-    So is one that is named as the batch which gives the holdout: who chooses the holdout chooses what is promoted.
+    The batch that provides the holdout is ignored too, because the holdout decides about every promotion.
     """
     inbox = _inbox(model, home)
     names = inbox.names() if inbox.path.is_dir() else []
@@ -99,7 +99,7 @@ def inbox_batches(model: GuardedModel, home: Home) -> list[str]:
 
 
 def fetch_batch(model: GuardedModel, log: EvidenceLog, batch: str) -> IncomingBatch:
-    """Read a batch once, and hold it against the signed manifest where one is required.
+    """Read a batch once, and verify it against the signed manifest if one is required.
 
     Args:
         model: The model.
@@ -107,54 +107,54 @@ def fetch_batch(model: GuardedModel, log: EvidenceLog, batch: str) -> IncomingBa
         batch: Name of the batch.
 
     Raises:
-        PreconditionError: Not a batch name.
-        UnavailableError: No such batch, or its source does not answer.
-        SecureMLError: Evidence of the model does not verify.
+        PreconditionError: If it is not a batch name.
+        UnavailableError: If the batch is missing, or its source does not answer.
+        SecureMLError: If evidence of the model does not verify.
     """
     if not BATCH_NAME.fullmatch(batch):
-        raise PreconditionError("batch name: expected at most 100 letters, digits, '_', '.' and '-'")
-    origin, place_of, fetch = _origin(model, log.home, batch)
+        raise PreconditionError("batch name: invalid, expected at most 100 letters, digits, '_', '.' and '-'")
+    origin, locate, fetch = _origin(model, log.home, batch)
     content, unreadable, manifest, unproven = b"", None, None, None
     try:
         content = fetch()
     except MalformedError as error:
         unreadable = str(error)
-    place = place_of()
+    location = locate()
     version = digest_of({"unread": [unreadable]}) if unreadable else sha256(content)
     if unreadable is None and needs_manifest(model, origin):
         source = _inbox(model, log.home) if origin == "inbox" else model.batches.sources[origin]
         name = batch.removeprefix(f"{origin}.") if origin in model.batches.sources else batch
         try:
-            # Each inbox is a source of its own: what one model may learn from is no proof for another.
-            of = f"inbox.{model.name}" if origin == "inbox" else origin
-            manifest = open_manifest(source.fetch_manifest(), source=of, batch=batch, trust=log.trust)
-            seen = newest_seen(log, of)
+            # Each inbox is a separate source, so a manifest for one model proves nothing for another.
+            source_name = f"inbox.{model.name}" if origin == "inbox" else origin
+            manifest = open_manifest(source.fetch_manifest(), source=source_name, batch=batch, trust=log.trust)
+            seen = newest_seen(log, source_name)
             verify_provenance(manifest, batch=batch, name=name, digest=version, newest=seen)
         except (RejectedError, MalformedError) as error:
             unproven = str(error)
-    arrived = IncomingBatch(batch, origin, place, content, version, unreadable, manifest, unproven)
+    arrived = IncomingBatch(batch, origin, location, content, version, unreadable, manifest, unproven)
     return _after(model, arrived, [evidence for evidence in log.history(DATASET) if evidence.inputs["batch"] == batch])
 
 
 def newest_seen(log: EvidenceLog, source: str) -> datetime | None:
-    """Return when the newest manifest of a source was issued that a run of this model saw, None where none was.
+    """Return the time of issue of the newest manifest of a source that this model saw, or None.
 
     Raises:
-        SecureMLError: Evidence of it does not verify.
+        SecureMLError: If its evidence does not verify.
     """
     seen = [item for item in log.history(SOURCE_MANIFEST_SEEN) if item.inputs["source"] == source]
     return max((datetime.fromisoformat(item.inputs["issued"]) for item in seen), default=None)
 
 
 def needs_manifest(model: GuardedModel, origin: str) -> bool:
-    """Whether a batch from there must be in a signed manifest."""
+    """Return whether a signed manifest must list the batches of this origin."""
     if origin in ("inbox", "files"):
         return origin == "inbox" and model.batches.require_inbox_manifest
     return model.batches.sources[origin].require_manifest
 
 
 def cause_of(model: GuardedModel, arrived: IncomingBatch, unproven: str | None) -> Digest:
-    """Return the cause of taking in one version of a batch, were it `unproven` for that reason, or for none."""
+    """Return the cause of ingesting one version of a batch that is `unproven` for this reason, or proven if None."""
     document: dict[str, object] = {
         "batch": arrived.batch,
         "version": arrived.version,
@@ -169,7 +169,7 @@ def cause_of(model: GuardedModel, arrived: IncomingBatch, unproven: str | None) 
 
 
 def _after(model: GuardedModel, arrived: IncomingBatch, of_batch: Sequence[Evidence]) -> IncomingBatch:
-    """Say what a version follows that was accepted before, and that others of its batch have followed since."""
+    """Set `follows` of a version that was accepted before and that other versions of its batch followed."""
     if not of_batch:
         return arrived
     newest = of_batch[-1]
@@ -181,13 +181,13 @@ def _after(model: GuardedModel, arrived: IncomingBatch, of_batch: Sequence[Evide
 
 
 def _source_of(model: GuardedModel, batch: str) -> str | None:
-    """Return the source that a batch's name begins with."""
+    """Return the source in the prefix of a batch name, or None."""
     prefix, dot, _ = batch.partition(".")
     return prefix if dot and prefix in model.batches.sources else None
 
 
 def _origin(model: GuardedModel, home: Home, batch: str) -> tuple[str, Callable[[], str], Callable[[], bytes]]:
-    """Return where a batch comes from, what says its place, and what reads it; no inbox gives the holdout."""
+    """Return the origin of a batch and functions that locate and read it. The inbox never provides the holdout."""
     limit = model.batches.max_bytes
     origin = _source_of(model, batch)
     if origin is not None:
@@ -208,5 +208,7 @@ def _origin(model: GuardedModel, home: Home, batch: str) -> tuple[str, Callable[
 def _inbox(model: GuardedModel, home: Home) -> LocalFolder:
     path = home.inbox / model.name
     if path.resolve() != path:
-        raise MalformedError(f"inbox of {model.name}: is reached by a link, and would take in what is not of the home")
+        raise MalformedError(
+            f"inbox of {model.name}: reached through a link, expected a folder of the home; remove the link"
+        )
     return LocalFolder(path, require_manifest=model.batches.require_inbox_manifest)

@@ -22,7 +22,7 @@ _SEGMENT_RECORDS = 100_000
 
 
 class NothingLoggedError(UnavailableError):
-    """There is a release, and nobody has asked it for a prediction yet."""
+    """A model is released, but no prediction was requested yet."""
 
 
 def segment_folder(installation: Installation, model: GuardedModel) -> Path:
@@ -31,30 +31,30 @@ def segment_folder(installation: Installation, model: GuardedModel) -> Path:
 
 
 def sealed_segments(installation: Installation, model: str) -> Iterator[bytes]:
-    """Yield the content of each sealed segment, verified; a file that no evidence names is not looked at.
+    """Yield the verified content of each sealed segment. Files that no evidence names are ignored.
 
     Raises:
-        SecureMLError: Evidence or a segment does not verify; it is named.
+        SecureMLError: If evidence or a segment does not verify. The message names it.
     """
     home = installation.home
-    for evidence in EvidenceLog.of(installation, model).history(INFERENCE_LOG):
+    for evidence in EvidenceLog.open(installation, model).history(INFERENCE_LOG):
         require(evidence)
         yield from read_subjects(evidence, home.log / model / "segments").values()
 
 
 def seal_log(installation: Installation, model: GuardedModel) -> Evidence:
-    """Seal what the service processes logged, and verify what was sealed before.
+    """Seal the records that services logged, and verify the segments that were sealed before.
 
-    A record is removed from its service's file only after the segment that holds it was signed. One process seals at
-    a time: two would read the same records into two segments.
+    A record is deleted from the file of its service only after its segment was signed. One process seals at a time,
+    because two would seal the same records twice.
 
     Returns:
         Evidence of the newest segment.
 
     Raises:
-        RejectedError: A record names a model that was never released, or a sealed segment does not verify.
-        NothingLoggedError: No prediction was logged yet.
-        UnavailableError: Nothing is released.
+        RejectedError: If a record names a model that was never released, or a sealed segment does not verify.
+        NothingLoggedError: If no prediction was logged yet.
+        UnavailableError: If no model is released.
     """
     with lock_folder(installation.home.log / model.name):
         return _seal_all(installation, model)
@@ -62,7 +62,7 @@ def seal_log(installation: Installation, model: GuardedModel) -> Evidence:
 
 def _seal_all(installation: Installation, model: GuardedModel) -> Evidence:
     home, trust = installation.home, installation.trust
-    log = EvidenceLog.of(installation, model.name)
+    log = EvidenceLog.open(installation, model.name)
     current_release(home, trust, model.name)
     released = {(item.model, item.number, str(item.model_digest)) for item in releases(home, trust, model.name)}
     folder = segment_folder(installation, model)
@@ -80,7 +80,7 @@ def _seal_all(installation: Installation, model: GuardedModel) -> Evidence:
             delete_sealed(path, after)
     if not sealed:
         raise NothingLoggedError(
-            f"{model.name}: nothing was logged yet; start secure-ml serve {model.name} and send a request"
+            f"{model.name}: no prediction was logged yet; start secure-ml serve {model.name} and send a request"
         )
     return max(sealed, key=lambda evidence: evidence.made_at)
 

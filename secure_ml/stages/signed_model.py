@@ -1,4 +1,4 @@
-"""Stage `signed_model`: scan the files, sign the folder as an OpenSSF Model Signing bundle, log it in MLflow."""
+"""Stage `signed_model`: scan the files, sign the folder as an OpenSSF Model Signing bundle, and log it in MLflow."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def sign(installation: Installation, model: GuardedModel) -> Evidence:
     """Sign the newest model that the present code trained.
 
     Raises:
-        RejectedError: It failed the quality gate or the scan, or its evidence, bytes or signature do not verify.
-        UnavailableError: The present code has no trained model; MLflow's store does not answer.
+        RejectedError: If it failed the quality gate or the scan, or its evidence, bytes or signature do not verify.
+        UnavailableError: If the present code has no trained model, or the MLflow store does not answer.
     """
-    home, log = installation.home, EvidenceLog.of(installation, model.name)
+    home, log = installation.home, EvidenceLog.open(installation, model.name)
     require_production(installation.policy, f"{model.name}/signed_model")
-    given = log.latest(TRAINED_MODEL, tier_rules=installation.policy, code=model.code)
-    require(given)
-    digest = given.inputs["model"]
+    trained = log.latest(TRAINED_MODEL, tier_rules=installation.policy, code=model.code)
+    require(trained)
+    digest = trained.inputs["model"]
     folder = home.models / model.name / digest
-    files = read_subjects(given, folder)
+    files = read_subjects(trained, folder)
     cause = digest_of({"model": digest, "code": model.code})
     known = log.find(SIGNED_MODEL, cause)
     if known is None:
@@ -37,16 +37,16 @@ def sign(installation: Installation, model: GuardedModel) -> Evidence:
 
         reasons = _scan(model, files)
         signed = dict(files)
-        facts = {"evaluation": given.facts["evaluation"]}
+        facts = {"evaluation": trained.facts["evaluation"]}
         if not reasons:
             signed[SIGNATURE] = _sign_once(installation, model, files)
-            evaluation = given.facts["evaluation"]
+            evaluation = trained.facts["evaluation"]
             logged = log_model(
                 home,
                 model.name,
                 digest,
                 signed,
-                params={"training_set": given.inputs["training_set"], "code": model.code, "seed": str(model.seed)},
+                params={"training_set": trained.inputs["training_set"], "code": model.code, "seed": str(model.seed)},
                 metrics={name: float(value) for name, value in evaluation.items() if isinstance(value, int | float)}
                 if isinstance(evaluation, dict)
                 else {},
@@ -59,15 +59,15 @@ def sign(installation: Installation, model: GuardedModel) -> Evidence:
             reasons=reasons,
             subjects={name: sha256(content) for name, content in signed.items()},
             inputs={
-                "evidence:trained_model": given.document,
-                "training_set": given.inputs["training_set"],
+                "evidence:trained_model": trained.document,
+                "training_set": trained.inputs["training_set"],
                 "model": digest,
                 "code": model.code,
                 "policy": installation.policy,
             },
             facts=facts,
         )
-    if known.inputs["evidence:trained_model"] != given.document:
+    if known.inputs["evidence:trained_model"] != trained.document:
         raise RejectedError(f"{model.name}/signed_model: rests on other evidence of its model than is there now")
     require(known)
     signed = read_subjects(known, folder)

@@ -26,22 +26,22 @@ __all__ = ["arrays", "train"]
 def train(installation: Installation, model: GuardedModel) -> Evidence:
     """Train on the newest training set of the present contract.
 
-    What fails the quality gate is recorded, and no model file is written.
+    A model that fails the quality gate is recorded, and its files are not written.
 
     Raises:
-        RejectedError: The model failed the quality gate, or the training set does not verify.
-        UnavailableError: The present contract has no training set.
+        RejectedError: If the model fails the quality gate, or the training set does not verify.
+        UnavailableError: If the present contract has no training set.
     """
     from secure_ml.training.artifacts import render_model
     from secure_ml.training.evaluation import fit, judge, render_roc
 
-    home, log = installation.home, EvidenceLog.of(installation, model.name)
-    given = log.latest(TRAINING_SET, tier_rules=installation.policy, contract=model.contract_digest)
-    require(given)
-    tables = read_subjects(given, dataset_folder(home, model.name, given.cause))
+    home, log = installation.home, EvidenceLog.open(installation, model.name)
+    training_set = log.latest(TRAINING_SET, tier_rules=installation.policy, contract=model.contract_digest)
+    require(training_set)
+    tables = read_subjects(training_set, dataset_folder(home, model.name, training_set.cause))
     cause = digest_of(
         {
-            "training_set": dict(given.subjects),
+            "training_set": dict(training_set.subjects),
             "code": model.code,
             "seed": model.seed,
             "policy": installation.policy,
@@ -53,7 +53,9 @@ def train(installation: Installation, model: GuardedModel) -> Evidence:
         holdout_x, holdout_y = arrays(model, tables[HOLDOUT_FILE])
         fitted = fit(model, x, y, holdout_x, holdout_y)
         reasons = judge(fitted.evaluation, model.quality)
-        files = {} if reasons else render_model(model, fitted, training_set=given.cause, rules=request_rules(model))
+        files = (
+            {} if reasons else render_model(model, fitted, training_set=training_set.cause, rules=request_rules(model))
+        )
         digest = model_digest(files)
         if files:
             home.write_folder(home.models / model.name / digest, files)
@@ -66,17 +68,17 @@ def train(installation: Installation, model: GuardedModel) -> Evidence:
             reasons=reasons,
             subjects={name: sha256(content) for name, content in files.items()},
             inputs={
-                "evidence:training_set": given.document,
-                "training_set": given.cause,
+                "evidence:training_set": training_set.document,
+                "training_set": training_set.cause,
                 "code": model.code,
                 "policy": installation.policy,
                 **({"model": digest} if files else {}),
             },
             facts={"evaluation": fitted.evaluation.as_json(), "plot": f"roc-{sha256(plot)}.svg"},
         )
-    if known.inputs["evidence:training_set"] != given.document:
+    if known.inputs["evidence:training_set"] != training_set.document:
         raise RejectedError(
-            f"{model.name}/trained_model: rests on other evidence of its training set than is there now"
+            f"{model.name}/trained_model: rests on other evidence of its training set; restore that evidence"
         )
     require(known)
     read_subjects(known, home.models / model.name / Digest(known.inputs["model"]))
@@ -84,7 +86,7 @@ def train(installation: Installation, model: GuardedModel) -> Evidence:
 
 
 def arrays(model: GuardedModel, table: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return features (n, d), NaN where missing, and labels (n,), 1 for the positive class, of a Parquet table."""
+    """Return features (n, d) and labels (n,) of a Parquet table. A missing feature is NaN, a positive label is 1."""
     import numpy as np
     import polars as pl
 

@@ -32,13 +32,13 @@ _BUCKETS = 1 << 32
 
 
 def build_training_set(installation: Installation, model: GuardedModel) -> Evidence:
-    """Make the training set of the newest accepted version of each batch.
+    """Build the training set from the newest accepted version of each batch.
 
     Raises:
-        RejectedError: No batch is accepted under this policy, the batch that gives the holdout is not among them, one
+        RejectedError: If no batch is accepted under these tier rules, the batch of the holdout is not accepted, a batch
             was validated under another version of the model's definition, or evidence or bytes do not verify.
     """
-    home, log = installation.home, EvidenceLog.of(installation, model.name)
+    home, log = installation.home, EvidenceLog.open(installation, model.name)
     accepted, refused = _accepted(installation, log, model)
     tables = _tables(log, accepted)
     cause = _cause(installation, model, accepted)
@@ -48,8 +48,8 @@ def build_training_set(installation: Installation, model: GuardedModel) -> Evide
         batches = _rows(model, tables)
         frames = _split(model, batches)
         files = {name: _render(frame) for name, frame in frames.items()}
-        found = _found_personal(accepted.values())
-        files[PROFILE_FILE] = render(profile_frame(frames[TRAINING_FILE], model.schema, found=found))
+        personal = _found_personal(accepted.values())
+        files[PROFILE_FILE] = render(profile_frame(frames[TRAINING_FILE], model.schema, found=personal))
         files[_MANIFEST_FILE] = canonical_json(
             {
                 "batches": {batch: accepted[batch].inputs["version"] for batch in batches},
@@ -118,25 +118,25 @@ def _accepted(
 ) -> tuple[dict[str, Evidence], dict[str, Evidence]]:
     """Return the newest accepted and refused evidence of each batch.
 
-    Only what was decided under the present contract counts; a batch that it did not decide on yet stops the stage. What
-    was discarded since counts as refused.
+    Only decisions under the present contract count, and a batch without such a decision stops the stage. A discarded
+    batch counts as rejected.
     """
     accepted: dict[str, Evidence] = {}
     refused: dict[str, Evidence] = {}
-    found = log.history(VALIDATED_DATASET)
-    own = [evidence for evidence in found if evidence.inputs.get("policy") == installation.policy]
-    if found and not own:
-        require_tier_rules(found[-1], installation.policy)
+    validated = log.history(VALIDATED_DATASET)
+    current = [evidence for evidence in validated if evidence.inputs.get("policy") == installation.policy]
+    if validated and not current:
+        require_tier_rules(validated[-1], installation.policy)
     stale: set[str] = set()
     quarantined = entries(log)
-    for evidence in own:
+    for evidence in current:
         if evidence.inputs["contract"] != model.contract_digest:
             stale |= {evidence.inputs["batch"]} if evidence.decision == "accepted" else set()
             continue
-        if evidence.decision == "accepted" and (by := overruled_by(quarantined, evidence)):
-            evidence = replace(evidence, decision="rejected", reasons=(f"discarded since (quarantine {by[:12]})",))
-        kept = accepted if evidence.decision == "accepted" else refused
-        kept[evidence.inputs["batch"]] = evidence
+        if evidence.decision == "accepted" and (entry := overruled_by(quarantined, evidence)):
+            evidence = replace(evidence, decision="rejected", reasons=(f"discarded since (quarantine {entry[:12]})",))
+        decided = accepted if evidence.decision == "accepted" else refused
+        decided[evidence.inputs["batch"]] = evidence
     for batch in sorted(stale - accepted.keys() - refused.keys()):
         raise RejectedError(
             f"{model.name}/training_set: batch {batch} was validated under another version of the model's definition; "
@@ -147,9 +147,9 @@ def _accepted(
         raise RejectedError(f"{model.name}/training_set: no batch is accepted ({why or 'none was validated yet'})")
     if model.split.batch not in accepted:
         against = refused.get(model.split.batch)
-        why = f" ({'; '.join(against.reasons)}); take other bytes in under its name" if against is not None else ""
+        why = f" ({'; '.join(against.reasons)}); ingest other bytes under its name" if against is not None else ""
         raise RejectedError(
-            f"{model.name}/training_set: batch {model.split.batch}, which gives the holdout, is not accepted{why}"
+            f"{model.name}/training_set: batch {model.split.batch}, which provides the holdout, is not accepted{why}"
         )
     return accepted, refused
 
@@ -183,7 +183,7 @@ def _rows(model: GuardedModel, tables: dict[str, bytes]) -> dict[str, pl.DataFra
 
 
 def _suspicious(model: GuardedModel, batches: dict[str, pl.DataFrame]) -> tuple[Finding, ...]:
-    """Screen all rows of the accepted batches for poison; the batch that gives the holdout is the anchor."""
+    """Screen all rows of the accepted batches for poison. The batch that provides the holdout is the anchor."""
     import numpy as np
     import polars as pl
 
@@ -197,7 +197,7 @@ def _suspicious(model: GuardedModel, batches: dict[str, pl.DataFrame]) -> tuple[
 
 
 def _split(model: GuardedModel, frames: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    """Choose rows by the digest of their features and label; a row that is kept out is trained on from no batch."""
+    """Choose rows by the digest of features and label. A row kept out of training is kept out in every batch."""
     import polars as pl
 
     kept_out: dict[Digest, str] = {}
@@ -212,14 +212,14 @@ def _split(model: GuardedModel, frames: dict[str, pl.DataFrame]) -> dict[str, pl
     parts: dict[str, list[pl.DataFrame]] = {TRAINING_FILE: [], HOLDOUT_FILE: [], LIVE_FILE: []}
     for batch, frame in frames.items():
         places = pl.Series([kept_out.get(digest, TRAINING_FILE) for digest in digests[batch]], dtype=pl.String)
-        for name, found in parts.items():
+        for name, rows in parts.items():
             if name == TRAINING_FILE or batch == model.split.batch:
-                found.append(frame.filter(places == name))
-    return {name: pl.concat(found) for name, found in parts.items()}
+                rows.append(frame.filter(places == name))
+    return {name: pl.concat(rows) for name, rows in parts.items()}
 
 
 def _plain(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return rows that canonical JSON can hold; NaN is missing, as it is to the model."""
+    """Return rows that canonical JSON can hold. NaN counts as missing, as it does for the model."""
     import polars as pl
     import polars.selectors as cs
 

@@ -139,7 +139,7 @@ def validate_batch(installation: Installation, model: GuardedModel, batch: str) 
         RejectedError: If the batch violates the contract or is held in quarantine, or evidence or bytes do not verify.
         UnavailableError: If the batch was not ingested yet.
     """
-    log = EvidenceLog.of(installation, model.name)
+    log = EvidenceLog.open(installation, model.name)
     # 1. Intake.
     intake = _read_intake(log, model, batch)
     # 2. Quarantine.
@@ -194,7 +194,7 @@ def check_newest_version(installation: Installation, model: GuardedModel, batch:
         RejectedError: If evidence or bytes of the intake do not verify.
         UnavailableError: If the batch was not ingested yet.
     """
-    log = EvidenceLog.of(installation, model.name)
+    log = EvidenceLog.open(installation, model.name)
     intake = _read_intake(log, model, batch)
     previous = _find_previous(log, installation.policy, model, intake, entries(log))
     profile = _read_profile(log, previous)

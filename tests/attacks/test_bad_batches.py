@@ -124,7 +124,7 @@ def test_a_bad_batch_is_refused_with_one_clear_sentence(case: str, installation:
         assert cell not in said
     assert len(said) < 500
 
-    accepted = EvidenceLog.of(installation, model.name).history("validated_dataset")
+    accepted = EvidenceLog.open(installation, model.name).history("validated_dataset")
     assert [item.document for item in accepted if item.decision == "accepted"] == [before.document]
     build_training_set(installation, model)
     (entry,) = (installation.home.quarantine / model.name).iterdir()

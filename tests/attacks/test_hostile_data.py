@@ -141,7 +141,7 @@ def test_names_that_the_engine_cannot_tell_apart_or_are_too_many_are_quarantined
     (inbox / "first.csv").write_text(header + "\n" + ",".join(["1"] * width) + "\n")
     with pytest.raises(RejectedError, match=said):
         ingest_batch(installation, model, "first")
-    (entry,) = entries(EvidenceLog.of(installation, model.name))
+    (entry,) = entries(EvidenceLog.open(installation, model.name))
     assert entry.refusal.stage == "dataset"
 
 
@@ -149,7 +149,7 @@ def test_evidence_that_nobody_could_read_again_is_not_written(installation: Inst
     """Each gate reads all documents of a stage, so one that is too large would stop the model for ever."""
 
     def note(size: int) -> Evidence:
-        return EvidenceLog.of(installation, model.name).append(
+        return EvidenceLog.open(installation, model.name).append(
             installation.signer(),
             stage="dataset",
             cause=digest_of({"size": size}),
@@ -161,7 +161,7 @@ def test_evidence_that_nobody_could_read_again_is_not_written(installation: Inst
     note(11 << 20)
     with pytest.raises(MalformedError, match="expected at most 16777216 bytes"):
         note(13 << 20)
-    assert len(EvidenceLog.of(installation, model.name).history("dataset")) == 1
+    assert len(EvidenceLog.open(installation, model.name).history("dataset")) == 1
 
 
 def test_the_manifest_of_one_models_inbox_proves_nothing_in_that_of_another(
@@ -214,7 +214,7 @@ def test_a_later_batch_of_the_same_name_hides_no_refusal_in_the_index(
     assert "Earlier rejections without a decision (1)" in text
     assert "x: 1 of 2 rows above 10" in text
     assert "Nothing is blocked" not in text
-    (entry,) = entries(EvidenceLog.of(installation, model.name))
+    (entry,) = entries(EvidenceLog.open(installation, model.name))
     discard_entry(installation, model, entry.refusal.cause, by="ada", why="a test export")
     write_own_docs(installation)
     text = Page(index.read_bytes()).text
@@ -241,7 +241,7 @@ def test_a_validation_rests_on_the_evidence_of_the_dataset_that_is_there(
     again = ingest_batch(installation, model, "first")
     assert again.subjects == taken.subjects
     with pytest.raises(RejectedError, match="rests on missing evidence of dataset"):
-        EvidenceLog.of(installation, accepted.model).chain(accepted)
+        EvidenceLog.open(installation, accepted.model).chain(accepted)
     with pytest.raises(RejectedError, match="rests on other evidence of the intake"):
         validate_batch(installation, model, "first")
 
@@ -250,7 +250,7 @@ def test_a_validation_rests_on_the_evidence_of_the_dataset_that_is_there(
     ("holdout", "said"),
     [
         ([(index / 10, index, 0) for index in range(8)], "training rows of both classes are needed"),
-        (None, "batch other, which gives the holdout, is not accepted"),
+        (None, "batch other, which provides the holdout, is not accepted"),
     ],
     ids=["one class", "no holdout"],
 )
@@ -313,6 +313,6 @@ def test_evidence_of_one_model_is_none_of_another(installation: Installation, mo
     other = installation.home.evidence / "other" / "dataset"
     other.mkdir(parents=True)
     (other / path.name).write_bytes(path.read_bytes())
-    assert len(EvidenceLog.of(installation, model.name).history("dataset")) == 1
+    assert len(EvidenceLog.open(installation, model.name).history("dataset")) == 1
     with pytest.raises(RejectedError, match="evidence of another model, stage or cause"):
-        EvidenceLog.of(installation, "other").history("dataset")
+        EvidenceLog.open(installation, "other").history("dataset")

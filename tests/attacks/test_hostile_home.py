@@ -223,7 +223,7 @@ def test_the_report_server_serves_no_key_through_a_link_and_nothing_unsigned(rea
     (folder / "key").symlink_to(key)
     (place.home.reports / "all").symlink_to(key.parent)
     (folder / "forged.html").write_text("<script>")
-    (name,) = EvidenceLog.of(place, model.name).history("drift_report")[-1].subjects
+    (name,) = EvidenceLog.open(place, model.name).history("drift_report")[-1].subjects
     with reports(ready) as address:
         code, page = get(f"{address}/{model.name}/{name}")
         assert code == 200
@@ -298,7 +298,7 @@ def test_a_key_that_may_not_sign_releases_releases_nothing(tmp_path: Path) -> No
         stage(narrowed, model)
     with pytest.raises(RejectedError, match="may not sign release"):
         decide_release(narrowed, model)
-    assert EvidenceLog.of(narrowed, model.name).history("release") == [], "the refusal left a document behind"
+    assert EvidenceLog.open(narrowed, model.name).history("release") == [], "the refusal left a document behind"
     decide_release(place, model)
     with pytest.raises(RejectedError, match="may not sign release"):
         current_release(narrowed.home, narrowed.trust, model.name)
@@ -313,7 +313,7 @@ def test_a_policy_for_a_stage_that_there_is_not_is_refused(place: Installation, 
 def test_a_plot_that_was_replaced_is_not_shown(place: Installation) -> None:
     from secure_ml.orchestration.presentation import plot_of
 
-    evidence = EvidenceLog.of(place, model.name).history("drift_report")[-1]
+    evidence = EvidenceLog.open(place, model.name).history("drift_report")[-1]
     path = place.home.reports / model.name / str(evidence.facts["plot"])
     good = path.read_bytes()
     assert "plot" in plot_of(place.home, evidence)

@@ -178,7 +178,7 @@ def test_a_segment_without_the_columns_of_a_record_is_malformed() -> None:
 
 
 def test_two_who_seal_at_once_seal_no_record_twice(place: Installation) -> None:
-    before = len(EvidenceLog.of(place, model.name).history("inference_log"))
+    before = len(EvidenceLog.open(place, model.name).history("inference_log"))
     path = place.home.log / model.name / f"{new_id()}.sqlite"
     writer = LogWriter(path)
     stop = threading.Event()
@@ -202,7 +202,7 @@ def test_two_who_seal_at_once_seal_no_record_twice(place: Installation) -> None:
     writer.close()
     seal_log(place, model)
     assert failed == []
-    found = EvidenceLog.of(place, model.name).history("inference_log")
+    found = EvidenceLog.open(place, model.name).history("inference_log")
     assert len(found) > before
     sealed = [
         id_

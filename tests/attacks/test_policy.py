@@ -58,14 +58,14 @@ def in_experiment(environment: dict[str, str]) -> Installation:
 
 def test_experiment_trains_on_a_broken_batch_and_warns(home_after: dict[str, str]) -> None:
     place = in_experiment(home_after)
-    validated = EvidenceLog.of(place, model.name).latest("validated_dataset")
+    validated = EvidenceLog.open(place, model.name).latest("validated_dataset")
     assert validated.decision == "accepted"
     assert validated.inputs["policy"] == "experiment"
     findings = validated.facts["findings"]
     assert isinstance(findings, list)
     said = [(item["tier"], item["sentence"]) for item in findings if isinstance(item, dict)]
     assert ("warn", f"{BROKEN_RULE} (blocks in production)") in said
-    assert EvidenceLog.of(place, model.name).latest("trained_model").decision == "accepted"
+    assert EvidenceLog.open(place, model.name).latest("trained_model").decision == "accepted"
     assert check_stage(place, model, "validated_dataset") == (1, [])
 
 
@@ -96,9 +96,9 @@ def test_production_validates_afresh_and_refuses(home_after: dict[str, str], mon
     assert BROKEN_RULE in launch(VALIDATED_DATASET, home_after, monkeypatch)
     assert BROKEN_RULE in launch(TRAINING_SET, home_after, monkeypatch)
     place = Installation.from_environment(home_after)
-    newest = EvidenceLog.of(place, model.name).latest("validated_dataset", tier_rules="production")
+    newest = EvidenceLog.open(place, model.name).latest("validated_dataset", tier_rules="production")
     assert (newest.decision, newest.reasons) == ("rejected", (BROKEN_RULE,))
-    kept = EvidenceLog.of(place, model.name).latest("validated_dataset", tier_rules="experiment")
+    kept = EvidenceLog.open(place, model.name).latest("validated_dataset", tier_rules="experiment")
     assert kept.decision == "accepted"
 
 
@@ -136,14 +136,14 @@ def test_a_release_refuses_a_chain_in_which_one_step_is_not_of_production(
     renamed: dict[str, str] = {}
     for name in order[order.index(stage) :]:
         (path,) = documents(ready, name)
-        before = EvidenceLog.of(place, model.name).latest(name)
+        before = EvidenceLog.open(place, model.name).latest(name)
         subjects, predicate = verify_statement(path.read_bytes(), name, place.trust, path.name)
         inputs = {key: renamed.get(value, value) for key, value in before.inputs.items()}
         if name == stage:
             inputs.pop("policy")
             inputs |= {"policy": policy} if policy else {}
         replace_file(path, sign_statement(name, subjects, {**predicate, "inputs": dict(inputs)}, place.signer()))
-        renamed[before.document] = EvidenceLog.of(place, model.name).latest(name).document
+        renamed[before.document] = EvidenceLog.open(place, model.name).latest(name).document
     assert f"decided under another policy, expected production, found {policy or 'none'}" in launch(
         RELEASE, ready, monkeypatch
     )
@@ -157,8 +157,8 @@ def test_a_good_batch_goes_both_ways_and_neither_hides_the_other(tmp_path: Path)
         validate_batch(at, model, "cleveland")
         build_training_set(at, model)
         train(at, model)
-    assert len(EvidenceLog.of(place, model.name).history("trained_model")) == 2
-    assert EvidenceLog.of(place, model.name).latest("trained_model").inputs["policy"] == "production"
+    assert len(EvidenceLog.open(place, model.name).history("trained_model")) == 2
+    assert EvidenceLog.open(place, model.name).latest("trained_model").inputs["policy"] == "production"
     run_to_release(place, model, "cleveland")
     assert current_release(place.home, place.trust, model.name).number == 1
     train(trial, model)
@@ -181,8 +181,8 @@ def test_a_changed_policy_is_another_cause(home_after: dict[str, str]) -> None:
 def test_a_signer_that_records_under_experiment_makes_no_release(home_after: dict[str, str]) -> None:
     """Even where the stage of signing is stepped over, the release finds the policy on the way back to the data."""
     place = Installation.from_environment(home_after)
-    trained = EvidenceLog.of(place, model.name).latest("trained_model")
-    EvidenceLog.of(place, model.name).append(
+    trained = EvidenceLog.open(place, model.name).latest("trained_model")
+    EvidenceLog.open(place, model.name).append(
         place.signer(),
         stage="signed_model",
         cause=trained.cause,
@@ -196,7 +196,7 @@ def test_a_signer_that_records_under_experiment_makes_no_release(home_after: dic
         },
         facts={},
     )
-    assert EvidenceLog.of(place, model.name).find("signed_model", trained.cause) is not None
+    assert EvidenceLog.open(place, model.name).find("signed_model", trained.cause) is not None
     with pytest.raises(RejectedError, match="trained_model: decided under another policy"):
         decide_release(place, model)
     with pytest.raises(RejectedError, match="trained_model: decided under another policy"):

@@ -51,7 +51,7 @@ def refused(installation: Installation, strict: GuardedModel) -> Evidence:
     ingest_batch(installation, strict, "first")
     with pytest.raises(RejectedError, match="x: 1 of 4 rows above 10"):
         validate_batch(installation, strict, "first")
-    return EvidenceLog.of(installation, strict.name).latest("validated_dataset")
+    return EvidenceLog.open(installation, strict.name).latest("validated_dataset")
 
 
 def released_beside(installation: Installation, wide: GuardedModel, refused: Evidence) -> Path:
@@ -74,9 +74,9 @@ def test_a_changed_contract_alone_takes_nothing_out_of_quarantine(
     assert split.report.accepted
     with pytest.raises(RejectedError, match=r"since contract .* refused the same bytes"):
         validate_batch(installation, wide, "first")
-    found = EvidenceLog.of(installation, wide.name).history("validated_dataset")
+    found = EvidenceLog.open(installation, wide.name).history("validated_dataset")
     assert [item.decision for item in found] == ["rejected", "rejected"]
-    (entry,) = entries(EvidenceLog.of(installation, wide.name))
+    (entry,) = entries(EvidenceLog.open(installation, wide.name))
     assert entry.refusal == refused, "what is held makes no entry of its own"
 
 
@@ -96,15 +96,15 @@ def test_a_release_names_both_contracts_and_the_way_back_goes_through_it(
     assert decision.inputs["refused_under"] == strict.contract_digest
     assert decision.inputs["released_under"] == wide.contract_digest
     assert (decision.inputs["by"], decision.inputs["why"]) == ("ada", WHY)
-    accepted = EvidenceLog.of(installation, wide.name).latest("validated_dataset", batch="first")
+    accepted = EvidenceLog.open(installation, wide.name).latest("validated_dataset", batch="first")
     assert accepted.decision == "accepted"
     assert accepted.facts["rows"] == 4
     assert read_subjects(accepted, dataset_folder(installation.home, wide.name, accepted.cause))
-    steps = [step.stage for step in EvidenceLog.of(installation, accepted.model).chain(accepted)]
+    steps = [step.stage for step in EvidenceLog.open(installation, accepted.model).chain(accepted)]
     assert sorted(steps) == ["dataset", "quarantine_decision", "validated_dataset"]
     decision.path.unlink()
     with pytest.raises(RejectedError, match="rests on missing evidence of quarantine_decision"):
-        EvidenceLog.of(installation, accepted.model).chain(accepted)
+        EvidenceLog.open(installation, accepted.model).chain(accepted)
 
 
 def forged(content: bytes) -> bytes:
@@ -177,7 +177,7 @@ def test_a_good_decision_about_something_else_releases_nothing(
 
     That this refusal's digest stands in it elsewhere, as in a reason that somebody was given to type, is no decision.
     """
-    other = EvidenceLog.of(installation, wide.name).append(
+    other = EvidenceLog.open(installation, wide.name).append(
         installation.signer(),
         stage=QUARANTINE_DECISION,
         cause=digest_of({"of": "something else"}),
@@ -197,7 +197,7 @@ def test_what_the_adversary_writes_into_the_quarantine_folder_counts_for_nothing
 ) -> None:
     folder = installation.home.quarantine / wide.name / refused.cause
     (folder / "findings.json").write_text('{"decision": "released", "reasons": [], "findings": []}')
-    (entry,) = entries(EvidenceLog.of(installation, wide.name))
+    (entry,) = entries(EvidenceLog.open(installation, wide.name))
     assert entry.state == "open"
     assert entry.refusal.reasons == ("x: 1 of 4 rows above 10",)
     with pytest.raises(RejectedError, match=r"since contract .* refused the same bytes"):
@@ -235,7 +235,7 @@ def test_what_was_discarded_goes_on_from_no_older_acceptance(
     else:
         with pytest.raises(RejectedError, match="x: 1 of 4 rows above 10"):
             validate_batch(installation, tight, "first")
-        refusal = EvidenceLog.of(installation, tight.name).latest("validated_dataset")
+        refusal = EvidenceLog.open(installation, tight.name).latest("validated_dataset")
     # While nobody decided, the older acceptance under the very same contract stands.
     assert validate_batch(installation, old, "first").facts["rows"] == 4
     assert build_training_set(installation, old).facts["batches"] == {"first": 4, "other": 40}
@@ -284,7 +284,7 @@ def test_no_model_is_released_on_a_quarantined_batch_whose_decision_is_gone_or_f
     ingest_batch(installation, heart_disease, "switzerland")
     with pytest.raises(RejectedError, match="chol: 123 of 123 rows below 50"):
         validate_batch(installation, heart_disease, "switzerland")
-    refused = EvidenceLog.of(installation, heart_disease.name).latest("validated_dataset")
+    refused = EvidenceLog.open(installation, heart_disease.name).latest("validated_dataset")
     edited = edited_heart_disease(tmp_path)
     decision = release_entry(
         installation, edited, refused.cause, by="ada", why="the laboratory writes 0 for not measured"
@@ -302,7 +302,7 @@ def test_no_model_is_released_on_a_quarantined_batch_whose_decision_is_gone_or_f
         promote(installation, edited)
     decision.path.write_bytes(good)
     assert promote(installation, edited)[1].number == 1
-    steps = [step.stage for step in EvidenceLog.of(installation, evidence.model).chain(evidence)]
+    steps = [step.stage for step in EvidenceLog.open(installation, evidence.model).chain(evidence)]
     assert steps.count("quarantine_decision") == 1
 
 
@@ -325,7 +325,7 @@ def test_no_further_refusal_of_discarded_bytes_is_released(
     between = guarded_model(tmp_path / "models", highest=15)
     with pytest.raises(EvidenceRejectedError, match="x: 1 of 4 rows above 15"):
         validate_batch(installation, between, "first")
-    (_, second) = entries(EvidenceLog.of(installation, between.name))
+    (_, second) = entries(EvidenceLog.open(installation, between.name))
     discard_entry(installation, wide, refused.cause, by="ada", why="poison")
     with pytest.raises(RejectedError, match="the same bytes were discarded before; a discard is final"):
         release_entry(installation, wide, second.refusal.cause, by="eve", why="please")
@@ -343,11 +343,11 @@ def test_a_refusal_is_released_under_its_own_policy_only(installation: Installat
     lenient = path.with_name("lenient.py")
     lenient.write_text(path.read_text().replace("pa.Check.isin([0, 1])", "pa.Check.isin([0, 1]), nullable=True"))
     wider = load(lenient)
-    of_experiment, of_production = entries(EvidenceLog.of(installation, strict.name))
+    of_experiment, of_production = entries(EvidenceLog.open(installation, strict.name))
     with pytest.raises(RejectedError, match="was refused under policy experiment, and this is production"):
         release_entry(installation, wider, of_experiment.refusal.cause, by="ada", why=WHY)
     release_entry(installation, wider, of_production.refusal.cause, by="ada", why=WHY)
-    states = [entry.state for entry in entries(EvidenceLog.of(installation, strict.name))]
+    states = [entry.state for entry in entries(EvidenceLog.open(installation, strict.name))]
     assert states == ["open", "released"]
     with pytest.raises(EvidenceRejectedError, match=f"in quarantine .{of_experiment.refusal.cause[:12]}"):
         validate_batch(experiment, wider, "first")

@@ -73,8 +73,8 @@ def facts(installation: Installation) -> dict[str, str]:
     """Return the text of each fact that the page has to show."""
     home, trust = installation.home, installation.trust
     release = current_release(home, trust, model.name)
-    report = EvidenceLog.of(installation, model.name).latest("drift_report")
-    segment = EvidenceLog.of(installation, model.name).latest("inference_log")
+    report = EvidenceLog.open(installation, model.name).latest("drift_report")
+    segment = EvidenceLog.open(installation, model.name).latest("inference_log")
     return {
         "needs": "✕ 2 things need a person",
         "release": "✓ release 1",

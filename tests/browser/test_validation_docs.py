@@ -138,7 +138,7 @@ def test_a_long_history_stays_readable(tmp_path: Path, look: webdriver.Chrome) -
             **{"tier": "block" if bad else "warn", "code": "out_of_range"},
             "sentence": f"price: {failed} of 200 rows above 100",
         }
-        EvidenceLog.of(installation, "prices").append(
+        EvidenceLog.open(installation, "prices").append(
             installation.signer(),
             stage="validated_dataset",
             cause=digest_of({"day": day}),

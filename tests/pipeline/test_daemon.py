@@ -64,7 +64,7 @@ def place(ready: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Installatio
 def newest(place: Installation, stage: str, batch: str | None = None) -> Evidence | None:
     found = [
         item
-        for item in EvidenceLog.of(place, model.name).history(stage)
+        for item in EvidenceLog.open(place, model.name).history(stage)
         if batch is None or item.inputs.get("batch") == batch
     ]
     return found[-1] if found else None
@@ -139,7 +139,7 @@ def test_a_drift_alarm_is_answered_once(ready: dict[str, str], place: Installati
     with daemon(ready):
         until(lambda: newest(place, "drift_response") is not None, seconds=150)
         until(lambda: all(run.is_finished for run in runs()), seconds=60)
-    (answer,) = EvidenceLog.of(place, model.name).history("drift_response")
+    (answer,) = EvidenceLog.open(place, model.name).history("drift_response")
     assert answer.inputs["response"] == "quarantine"
     assert "drift alarm" in (place.home.quarantine / model.name / answer.cause / "findings.json").read_text()
     assert [run.job_name for run in runs()] == [f"{model.name}_drift_response"]

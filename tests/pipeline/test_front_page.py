@@ -87,8 +87,8 @@ def report_checks(passed: Mapping[str, bool]) -> None:
 def test_each_fact_of_a_healthy_model_is_on_the_page(released: Installation) -> None:
     home, trust = released.home, released.trust
     release = current_release(home, trust, model.name)
-    report = EvidenceLog.of(released, model.name).latest("drift_report")
-    segment = EvidenceLog.of(released, model.name).latest("inference_log")
+    report = EvidenceLog.open(released, model.name).latest("drift_report")
+    segment = EvidenceLog.open(released, model.name).latest("inference_log")
     page = page_of(released)
     for fact in (
         HEALTHY,
@@ -119,7 +119,7 @@ def test_each_fact_of_a_healthy_model_is_on_the_page(released: Installation) -> 
 
 
 def test_the_list_of_reports_names_each_report_by_its_digest(released: Installation) -> None:
-    report = EvidenceLog.of(released, model.name).latest("drift_report")
+    report = EvidenceLog.open(released, model.name).latest("drift_report")
     page = require_inert(render_report_list(released, [model.name]))
     (name,) = report.subjects
     assert name in page.text
@@ -138,7 +138,7 @@ def test_a_rejected_batch_needs_a_decision_and_links_to_its_page(released: Insta
     ingest_batch(released, model, "switzerland")
     with pytest.raises(RejectedError, match="chol: 123 of 123 rows below 50"):
         validate_batch(released, model, "switzerland")
-    (entry,) = entries(EvidenceLog.of(released, model.name))
+    (entry,) = entries(EvidenceLog.open(released, model.name))
     page = page_of(released)
     for fact in ("✕ 1 waiting", "1 thing needs a person", "1 batch in quarantine needs a decision", "\nswitzerland\n"):
         assert fact in page.text, fact
@@ -234,8 +234,8 @@ def test_a_linked_history_is_refused(home: Home, tmp_path: Path) -> None:
 
 
 def test_a_document_that_does_not_verify_hides_no_other_fact(released: Installation) -> None:
-    flip(EvidenceLog.of(released, model.name).latest("drift_report").path)
-    flip(EvidenceLog.of(released, model.name).latest("training_set").path)
+    flip(EvidenceLog.open(released, model.name).latest("drift_report").path)
+    flip(EvidenceLog.open(released, model.name).latest("training_set").path)
     page = page_of(released)
     for fact in ("✕ does not verify", "Drift: ", "Does not verify: ", "2 things need a person", "✓ release 1"):
         assert fact in page.text, fact

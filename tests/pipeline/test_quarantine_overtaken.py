@@ -86,7 +86,7 @@ def refuse(installation: Installation, model: GuardedModel) -> str:
     """Take the batch in, which must be refused; return the id of its newest entry."""
     with pytest.raises(RejectedError):
         take_in(installation, model)
-    return entries(EvidenceLog.of(installation, model.name))[-1].refusal.cause
+    return entries(EvidenceLog.open(installation, model.name))[-1].refusal.cause
 
 
 def index(installation: Installation) -> str:
@@ -103,7 +103,7 @@ def test_a_refusal_that_the_same_bytes_have_overtaken_waits_for_nobody(
     assert "Blocked now (1)" in index(installation)
     sign_manifest_of(folder, signer, "first")
     take_in(installation, guarded)
-    at = EvidenceLog.of(installation, guarded.name).latest("dataset", batch=FIRST).made_at[:16]
+    at = EvidenceLog.open(installation, guarded.name).latest("dataset", batch=FIRST).made_at[:16]
     code, out, err = command("quarantine", "list")
     assert f"{identity[:12]}  accepted since {at}  tiny  sales.first" in out
     assert "1 in quarantine, 0 undecided" in err
@@ -134,7 +134,7 @@ def test_what_the_contract_refused_is_not_overtaken_by_bytes_that_are_taken_in(
     refuse(installation, guarded)
     sign_manifest_of(folder, signer, "first")
     refuse(installation, guarded)
-    states = [entry.state for entry in entries(EvidenceLog.of(installation, guarded.name))]
+    states = [entry.state for entry in entries(EvidenceLog.open(installation, guarded.name))]
     assert states == ["accepted", "open"]
     assert "2 in quarantine, 1 undecided" in command("quarantine", "list")[2]
 
@@ -151,7 +151,7 @@ def test_an_id_that_one_model_has_needs_no_name_of_the_model(
     assert (code, "no ID, expected one as quarantine list prints it" in err) == (2, True)
     code, _, err = command("quarantine", "discard", identity[:12], "--why", "a test export")
     assert (code, "sales.first is discarded for good" in err) == (0, True)
-    (entry,) = entries(EvidenceLog.of(installation, guarded.name))
+    (entry,) = entries(EvidenceLog.open(installation, guarded.name))
     assert entry.state == "discarded"
 
 
@@ -181,12 +181,12 @@ def test_what_a_release_was_trained_on_is_discarded_by_who_says_so_alone(
         "add --in-use",
     ):
         assert said in err
-    assert EvidenceLog.of(installation, guarded.name).history(QUARANTINE_DECISION) == []
+    assert EvidenceLog.open(installation, guarded.name).history(QUARANTINE_DECISION) == []
     assert build_training_set(installation, guarded) == made
 
     code, _, err = command(*discarding, "--in-use")
     assert (code, "sales.first is discarded for good" in err) == (0, True)
-    said = f"not accepted (discarded since (quarantine {identity})); take other bytes in under its name"
+    said = f"not accepted (discarded since (quarantine {identity})); ingest other bytes under its name"
     with pytest.raises(RejectedError, match=re.escape(said)):
         build_training_set(installation, guarded)
     (folder / "first.csv").write_bytes(GOOD + b"1,1,1\n")
@@ -207,7 +207,7 @@ def test_a_batch_that_its_manifest_withdrew_waits_and_a_discard_keeps_it_out(
     for _ in range(2):
         with pytest.raises(RejectedError, match="its digest is not in the source's signed manifest"):
             ingest_batch(installation, guarded, "sales.second")
-    (entry,) = entries(EvidenceLog.of(installation, guarded.name))
+    (entry,) = entries(EvidenceLog.open(installation, guarded.name))
     identity = entry.refusal.cause[:12]
     assert f"{identity}  open       tiny  sales.second" in command("quarantine", "list")[1]
     assert "Blocked now (1)" in index(installation)
@@ -236,7 +236,7 @@ def test_a_withdrawal_is_newer_than_the_acceptance_and_overtaken_when_the_manife
     for known in ([], ["accepted"]):
         (folder / MANIFEST_FILE).unlink()
         refuse(installation, guarded)
-        states = [entry.state for entry in entries(EvidenceLog.of(installation, guarded.name))]
+        states = [entry.state for entry in entries(EvidenceLog.open(installation, guarded.name))]
         assert states == ["accepted", *known, "open"]
         assert "Blocked now (1)" in index(installation)
         (folder / MANIFEST_FILE).write_bytes(manifest)
@@ -252,7 +252,7 @@ def test_bytes_that_are_refused_and_nowhere_used_are_discarded_as_they_are(
     refuse(installation, guarded)
     sign_manifest_of(folder, signer, "first")
     refuse(installation, guarded)
-    for entry in entries(EvidenceLog.of(installation, guarded.name)):
+    for entry in entries(EvidenceLog.open(installation, guarded.name)):
         assert command("quarantine", "discard", "tiny", entry.refusal.cause, "--why", "no")[0] == 0
     code, _, err = command("quarantine", "release", "tiny", entry.refusal.cause, "--why", "no", "--in-use")
     assert (code, "--in-use is an option of discard only" in err) == (2, True)

@@ -93,7 +93,7 @@ def test_an_older_version_that_comes_again_is_named_and_is_the_newest(
         (finding,) = findings
         assert isinstance(finding, dict)
         assert finding["tier"] == "warn"
-        said = f"january: version {sha256(version)[:12]} came before, others followed, and now it comes again"
+        said = f"january: version {sha256(version)[:12]} was ingested before, and arrives again after others"
         assert finding["sentence"] == said
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
@@ -147,7 +147,7 @@ def test_an_older_manifest_with_its_bytes_is_refused(
     (folder / MANIFEST_FILE).write_bytes(old)
     take_in(installation, guarded, "sales.january")
     with pytest.raises(RejectedError, match="rests on missing evidence of source_manifest_seen"):
-        EvidenceLog.of(installation, good.model).chain(good)
+        EvidenceLog.open(installation, good.model).chain(good)
 
 
 def test_a_batch_that_was_withdrawn_before_it_came_does_not_come_with_an_older_manifest(
@@ -267,7 +267,7 @@ def test_the_daemon_takes_in_what_changed_in_a_local_folder(folder: Path, tmp_pa
     installation = Installation.from_environment(given)
 
     def validated() -> list[Evidence]:
-        found = EvidenceLog.of(installation, "tiny").history("validated_dataset")
+        found = EvidenceLog.open(installation, "tiny").history("validated_dataset")
         return [item for item in found if item.inputs["batch"] == "branch.january"]
 
     with daemon({**given, "PYTHONPATH": environment["PYTHONPATH"]}):

@@ -69,7 +69,7 @@ def test_a_poisoned_batch_goes_through_without_the_control_and_is_quarantined_wi
     assert take_in(installation, open_model, "sales.january").decision == "accepted"
 
     assert "sales.january: its digest is not in the source's signed manifest" in refused(installation, guarded)
-    newest = EvidenceLog.of(installation, "tiny").latest("dataset", batch="sales.january")
+    newest = EvidenceLog.open(installation, "tiny").latest("dataset", batch="sales.january")
     assert newest.decision == "rejected"
     with pytest.raises(RejectedError, match="its digest is not in"):
         validate_batch(installation, guarded, "sales.january")
@@ -143,7 +143,7 @@ def test_what_was_taken_in_before_a_manifest_was_required_is_not_validated_after
     inbox.mkdir(parents=True)
     (inbox / "january.csv").write_bytes(POISON)
     ingest_batch(installation, model_on(), "january")
-    with pytest.raises(RejectedError, match="it was taken in without a signed manifest, and one is required now"):
+    with pytest.raises(RejectedError, match="ingested without a signed manifest, which is required now"):
         validate_batch(installation, model_on(require_inbox_manifest=True), "january")
 
 

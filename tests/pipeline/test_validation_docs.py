@@ -192,7 +192,7 @@ def test_a_training_set_has_a_page_with_what_the_screens_found(installation: Ins
     sentence = (
         "12 of 300 rows have another label than their neighbours (finds 71 % of flipped labels, 3 % false alarms)"
     )
-    EvidenceLog.of(installation, "guarded").append(
+    EvidenceLog.open(installation, "guarded").append(
         installation.signer(),
         stage="training_set",
         cause=digest_of({"training_set": 1}),

@@ -278,7 +278,7 @@ def test_the_command_signs_a_manifest_that_the_source_is_held_against(
     assert Path(said["public_key"]).is_file()
     (taken,) = [ingest_batch(installation, guarded, "first")]
     assert taken.inputs["manifest"] == sha256((inbox / "manifest.dsse.json").read_bytes())
-    assert len(EvidenceLog.of(installation, model.name).history("dataset")) == 2
+    assert len(EvidenceLog.open(installation, model.name).history("dataset")) == 2
     code, refused, _ = run(environment, capsys, "sign-manifest", str(inbox / "gone"), "--source", "inbox")
     assert code == 2
     assert "cannot be listed" in refused["reason"]

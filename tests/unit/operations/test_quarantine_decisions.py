@@ -35,7 +35,7 @@ def refuse(
     take_in(installation, model, rows)
     with pytest.raises(RejectedError):
         validate_batch(installation, model, "first")
-    return EvidenceLog.of(installation, model.name).latest("validated_dataset")
+    return EvidenceLog.open(installation, model.name).latest("validated_dataset")
 
 
 def take_in(installation: Installation, model: GuardedModel, rows: list[tuple[object, object, object]] = ROWS) -> None:
@@ -76,7 +76,7 @@ def test_a_release_under_the_same_contract_is_refused_with_a_clear_sentence(
     refused = refuse(installation, model)
     with pytest.raises(RejectedError, match="the contract has not changed since it refused the batch"):
         release_entry(installation, model, refused.cause, by="ada", why=WHY)
-    assert EvidenceLog.of(installation, model.name).history(QUARANTINE_DECISION) == []
+    assert EvidenceLog.open(installation, model.name).history(QUARANTINE_DECISION) == []
 
 
 def test_a_release_under_a_contract_that_refuses_it_too_says_what_it_found(
@@ -86,7 +86,7 @@ def test_a_release_under_a_contract_that_refuses_it_too_says_what_it_found(
     wider = guarded_model(models, highest=50)
     with pytest.raises(RejectedError, match="refuses it too: x: 1 of 5 rows above 50"):
         release_entry(installation, wider, refused.cause, by="ada", why=WHY)
-    assert EvidenceLog.of(installation, wider.name).history(QUARANTINE_DECISION) == []
+    assert EvidenceLog.open(installation, wider.name).history(QUARANTINE_DECISION) == []
 
 
 @pytest.mark.parametrize("keeps", ["batch", "rows"])
@@ -105,8 +105,8 @@ def test_an_edit_of_the_trainer_alone_releases_nothing(keeps: str, installation:
     assert retrained.contract_digest != model.contract_digest, "the digest alone would let it go"
     with pytest.raises(RejectedError, match=said):
         release_entry(installation, retrained, refused.cause, by="ada", why=WHY)
-    assert EvidenceLog.of(installation, model.name).history(QUARANTINE_DECISION) == []
-    (entry,) = entries(EvidenceLog.of(installation, model.name))
+    assert EvidenceLog.open(installation, model.name).history(QUARANTINE_DECISION) == []
+    (entry,) = entries(EvidenceLog.open(installation, model.name))
     assert entry.state == "open"
 
 
@@ -115,7 +115,7 @@ def test_a_release_covers_each_refusal_of_the_same_bytes(installation: Installat
     second = refuse(installation, guarded_model(models, highest=50))
     widest = guarded_model(models, highest=100)
     release_entry(installation, widest, second.cause, by="ada", why=WHY)
-    states = [entry.state for entry in entries(EvidenceLog.of(installation, widest.name))]
+    states = [entry.state for entry in entries(EvidenceLog.open(installation, widest.name))]
     assert states == ["released", "released"]
 
 
@@ -137,7 +137,7 @@ def test_what_is_held_is_decided_on_once_and_can_be_released_after(installation:
     assert pending_inbox_batches(installation, wide) == []
     release_entry(installation, wide, refused.cause, by="ada", why=WHY)
     assert pending_inbox_batches(installation, wide) == []
-    newest = EvidenceLog.of(installation, wide.name).latest("validated_dataset")
+    newest = EvidenceLog.open(installation, wide.name).latest("validated_dataset")
     assert newest.decision == "accepted"
     assert newest.cause != arrival.cause
 
@@ -150,7 +150,7 @@ def test_the_same_decision_is_made_once(installation: Installation, models: Path
     assert again == first
     with pytest.raises(RejectedError, match=r"was released already, by ada on .*: the sensor was replaced"):
         discard_entry(installation, wide, refused.cause, by="bob", why="no")
-    assert len(EvidenceLog.of(installation, wide.name).history(QUARANTINE_DECISION)) == 1
+    assert len(EvidenceLog.open(installation, wide.name).history(QUARANTINE_DECISION)) == 1
 
 
 def test_what_is_no_table_is_never_released_and_can_be_discarded(installation: Installation, models: Path) -> None:
@@ -160,7 +160,7 @@ def test_what_is_no_table_is_never_released_and_can_be_discarded(installation: I
     (inbox / "first.csv").write_bytes(b"\xff\xfe\n")
     with pytest.raises(RejectedError):
         ingest_batch(installation, model, "first")
-    (entry,) = entries(EvidenceLog.of(installation, model.name))
+    (entry,) = entries(EvidenceLog.open(installation, model.name))
     with pytest.raises(RejectedError, match="only what a contract refused can be released"):
         release_entry(installation, guarded_model(models, highest=100), entry.refusal.cause, by="ada", why=WHY)
     assert discard_entry(installation, model, entry.refusal.cause, by="ada", why="broken").decision == "rejected"
@@ -168,7 +168,7 @@ def test_what_is_no_table_is_never_released_and_can_be_discarded(installation: I
 
 def test_a_window_that_drifted_is_never_released_and_can_be_discarded(installation: Installation, models: Path) -> None:
     model = guarded_model(models)
-    window = EvidenceLog.of(installation, model.name).append(
+    window = EvidenceLog.open(installation, model.name).append(
         installation.signer(),
         stage="drift_response",
         cause=digest_of({"report": 1}),
@@ -179,7 +179,7 @@ def test_a_window_that_drifted_is_never_released_and_can_be_discarded(installati
     with pytest.raises(RejectedError, match="only what a contract refused can be released"):
         release_entry(installation, model, window.cause, by="ada", why=WHY)
     discard_entry(installation, model, window.cause, by="ada", why="a test of the pump")
-    (entry,) = entries(EvidenceLog.of(installation, model.name))
+    (entry,) = entries(EvidenceLog.open(installation, model.name))
     assert (entry.state, entry.kept) == ("discarded", "window")
 
 
@@ -220,7 +220,7 @@ def test_rows_are_kept_aside_and_the_others_go_on(installation: Installation, mo
     assert table["x"].to_list() == [1.5, 3.25, 4.0]
     aside = pl.read_csv(installation.home.quarantine / model.name / accepted.cause / "failing_rows.csv")
     assert aside["row"].to_list() == [2, 5]
-    (entry,) = entries(EvidenceLog.of(installation, model.name))
+    (entry,) = entries(EvidenceLog.open(installation, model.name))
     assert (entry.state, entry.kept) == ("open", "rows")
     assert validate_batch(installation, model, "first") == accepted
     assert check_stage(installation, model, "validated_dataset") == (1, [])
@@ -259,7 +259,7 @@ def test_released_rows_go_on_under_the_contract_that_accepts_them(installation: 
     release_entry(installation, widest, aside.cause, by="ada", why=WHY)
     accepted = validate_batch(installation, widest, "first")
     assert (accepted.facts["rows"], accepted.facts["refused_rows"]) == (5, 0)
-    assert [entry.state for entry in entries(EvidenceLog.of(installation, widest.name))] == ["released"]
+    assert [entry.state for entry in entries(EvidenceLog.open(installation, widest.name))] == ["released"]
 
 
 def test_discarded_rows_never_go_on(installation: Installation, models: Path) -> None:
@@ -295,7 +295,7 @@ def test_a_rule_of_the_batch_refuses_the_whole_batch(
     model = guarded_model(models, keeps="rows")
     refused = refuse(installation, model, rows)
     assert said in refused.reasons
-    assert entries(EvidenceLog.of(installation, model.name))[0].kept == "batch"
+    assert entries(EvidenceLog.open(installation, model.name))[0].kept == "batch"
 
 
 def test_a_missing_column_refuses_the_whole_batch(installation: Installation, models: Path) -> None:
