@@ -203,7 +203,7 @@ def _quarantine_tile(sources: Sources) -> Tile:
     links = tuple(_entry_link(entry) for entry in reversed(waiting))[:_MAX_LINKS]
     if len(waiting) > _MAX_LINKS:
         links += (Link(f"{len(waiting) - _MAX_LINKS} more", _DOCS_INDEX),)
-    windows = sum(entry.kept == "window" for entry in waiting)
+    windows = sum(entry.scope == "window" for entry in waiting)
     counts = [_count(len(waiting) - windows, "batch", "batches")] if windows < len(waiting) else []
     counts += [_count(windows, "window", "windows")] if windows else []
     kinds = " and ".join(counts)
@@ -214,7 +214,7 @@ def _quarantine_tile(sources: Sources) -> Tile:
 
 
 def _entry_link(entry: QuarantineEntry) -> Link:
-    if entry.kept == "window":
+    if entry.scope == "window":
         return Link("window of live traffic", f"/reports.html#{quote(entry.refusal.model)}")
     return Link(entry.refusal.inputs.get("batch", ""), f"/validation/{quote(page_of(entry.refusal))}")
 

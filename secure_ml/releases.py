@@ -1,7 +1,7 @@
-"""Releases: the signed, numbered documents that alone allow a model to serve, and the witness that remembers the last.
+"""Releases: signed, numbered documents. Only such a document allows a model to serve.
 
-A release is numbered by the exclusive creation of its file. The trust root remembers the newest that was seen of each
-model (`witness/<model>.json`), so that a home that was rolled back is refused.
+The exclusive creation of its file numbers a release. The trust root remembers the newest release of each model
+(`witness/<model>.json`), so that a home that was rolled back is rejected.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ _RELEASE_NAME = re.compile(r"[0-9]{6}\.json")
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A verified release document. Made by `current_release`, `releases` and `publish_release`, nowhere else.
+    """A verified release document. Only `current_release`, `releases` and `publish_release` create it.
 
     Attributes:
-        model: The model's name.
-        number: Counts up from 1; a lower one than was ever seen is refused.
+        model: Name of the model.
+        number: Number of the release, from 1.
         model_digest: Digest of the model folder without its signature.
-        files: File name to digest of the whole folder, `model.sig` included.
-        inputs: Name to digest of the evidence that allowed it.
+        files: Digests of all files of the folder by name, including `model.sig`.
+        inputs: Digests of the evidence that allowed it, by name.
         document: Digest of the signed document.
-        path: Where the document lies.
-        made_at: When, RFC 3339 in UTC.
+        path: File of the document.
+        made_at: Time of the release, RFC 3339 in UTC.
     """
 
     model: str
@@ -66,40 +66,40 @@ class Release:
 def releases(home: Home, trust: Trust, model: str) -> list[Release]:
     """Return all releases of a model, lowest number first, each document verified.
 
-    The trust root remembers the newest, where it can be written. A home without any may start anew, see
+    The trust root remembers the newest release if it can be written. A home without releases may start again, see
     `require_fresh_start`.
 
     Raises:
-        RejectedError: A number is missing, or a lower one is the newest than was seen before.
-        SecureMLError: A document does not verify; it is named.
+        RejectedError: If a number is missing, or the newest release is older than one seen before.
+        SecureMLError: If a document does not verify. The message names it.
     """
     folder = home.releases / model
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    found = [_read_release(path, trust, model) for path in paths]
-    for expected, release in enumerate(found, start=1):
+    published = [_read_release(path, trust, model) for path in paths]
+    for expected, release in enumerate(published, start=1):
         if release.number != expected:
             raise RejectedError(f"releases/{model}: number {expected} is missing; restore it")
-    if found:
-        seen = _check_witness(trust, model, found)
-        if seen is None or seen.number < found[-1].number:
+    if published:
+        seen = _check_witness(trust, model, published)
+        if seen is None or seen.number < published[-1].number:
             with contextlib.suppress(OSError):  # a verifier's trust root may be read-only
-                _write_witness(trust, found[-1])
-    return found
+                _write_witness(trust, published[-1])
+    return published
 
 
 def require_fresh_start(trust: Trust, model: str, steps: Iterable[Evidence]) -> None:
-    """Refuse a first release, with no champion to compare with, in a home whose releases were taken away.
+    """Require that a home without releases was emptied completely, so that no champion was removed.
 
-    An emptied home starts anew from the data on, so that all evidence is younger than the last release that was seen.
+    In an emptied home all evidence is younger than the last release that was seen.
 
     Raises:
-        RejectedError: A step is older.
+        RejectedError: If a step is older than that release.
     """
     seen = _read_witness(trust, model)
     if seen is not None and any(step.made_at <= seen.made_at for step in steps):
         raise RejectedError(
-            f"releases/{model}: release {seen.number} was seen before and is gone, and its evidence is still there; "
-            "restore it, or empty the whole home to start anew"
+            f"releases/{model}: release {seen.number} was seen before and is missing, but its evidence is still there; "
+            "restore it, or empty the whole home to start again"
         )
 
 
@@ -107,14 +107,14 @@ def current_release(home: Home, trust: Trust, model: str) -> Release:
     """Return the newest release, verified.
 
     Raises:
-        UnavailableError: Nothing was released yet.
-        SecureMLError: A release document does not verify, or a newer one was seen before.
+        UnavailableError: If no model was released yet.
+        SecureMLError: If a release document does not verify, or a newer one was seen before.
     """
-    found = releases(home, trust, model)
-    if not found:
-        _check_witness(trust, model, found)
+    published = releases(home, trust, model)
+    if not published:
+        _check_witness(trust, model, published)
         raise UnavailableError(f"{model}: nothing is released; materialize {model}/release first")
-    return found[-1]
+    return published[-1]
 
 
 def publish_release(
@@ -131,8 +131,8 @@ def publish_release(
     """Sign and publish release `number`.
 
     Raises:
-        RejectedError: Another process published this number first; decide again against its release. Or this signer
-            may not sign releases.
+        RejectedError: If another process published this number first, or the signer may not sign releases.
+        PreconditionError: If the trust root cannot remember the release.
     """
     trust.key(signer.keyid, "release_document", f"{model}/release")
     predicate: dict[str, Json] = {
@@ -150,24 +150,24 @@ def publish_release(
     except OSError as error:
         raise PreconditionError(
             f"SECURE_ML_TRUST: release {number} cannot be remembered in {trust.root} ({error.strerror}); "
-            "make it writable for whoever publishes"
+            "make it writable for the publishing process"
         ) from None
     return release
 
 
 def read_released(home: Home, trust: Trust, release: Release) -> dict[str, bytes]:
-    """Read the released model's files, once; every byte is verified, and the model's own signature too.
+    """Read the files of the released model once, and verify every byte and the signature of the model.
 
     Raises:
-        RejectedError: A file was changed, is missing or is not signed; it is named.
+        RejectedError: If a file was changed, is missing or is not signed. The message names it.
     """
     from secure_ml.signing.model_signature import verify_model
 
     folder = home.models / release.model / release.model_digest
-    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    extra = sorted(found - release.files.keys())
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    extra = sorted(names - release.files.keys())
     if extra:
-        raise RejectedError(f"{folder.name[:12]}/{extra[0]}: is not part of release {release.number}; remove it")
+        raise RejectedError(f"{folder.name[:12]}/{extra[0]}: not part of release {release.number}; remove it")
     files = {name: read_exactly(folder / name, digest) for name, digest in release.files.items()}
     signature = files[SIGNATURE]
     content = {name: files[name] for name in files if name != SIGNATURE}
@@ -178,7 +178,7 @@ def read_released(home: Home, trust: Trust, release: Release) -> dict[str, bytes
 
 
 def model_digest(files: Mapping[str, bytes]) -> Digest:
-    """Return the digest that names a model: over names and digests of its files, without the signature."""
+    """Return the digest that names a model, over names and digests of its files without the signature."""
     return digest_of({name: sha256(content) for name, content in files.items() if name != SIGNATURE})
 
 
@@ -198,7 +198,7 @@ def _read_release(path: Path, trust: Trust, model: str) -> Release:
             **rest,
         } if not rest and SIGNATURE in files:
             if (of_model, f"{number:06}.json") != (model, path.name):
-                raise RejectedError(f"{where}: it is another release, put here under another name")
+                raise RejectedError(f"{where}: another release under a wrong name; restore the right file")
             return Release(
                 model=model,
                 number=number,
@@ -209,12 +209,12 @@ def _read_release(path: Path, trust: Trust, model: str) -> Release:
                 path=path,
                 made_at=made_at,
             )
-    raise MalformedError(f"{where}: the predicate is not that of a release")
+    raise MalformedError(f"{where}: malformed predicate, expected a release")
 
 
 @dataclass(frozen=True, slots=True)
 class _Witness:
-    """The newest release that was seen of a model, as the trust root remembers it."""
+    """The newest release of a model that the trust root remembers."""
 
     number: int
     document: str
@@ -231,16 +231,17 @@ def _read_witness(trust: Trust, model: str) -> _Witness | None:
     raise PreconditionError(f"trust root: the witness of {model} is malformed")
 
 
-def _check_witness(trust: Trust, model: str, found: list[Release]) -> _Witness | None:
+def _check_witness(trust: Trust, model: str, published: list[Release]) -> _Witness | None:
     seen = _read_witness(trust, model)
-    if seen is not None and len(found) < seen.number:
+    if seen is not None and len(published) < seen.number:
         raise RejectedError(
-            f"releases/{model}: release {seen.number} was seen before and is gone; this home was rolled back "
-            "or emptied, or is another home than the one that this trust root knows; restore it, or materialize "
-            "from the data on in an empty home to start anew"
+            f"releases/{model}: release {seen.number} was seen before and is missing; this home was rolled back, "
+            "emptied, or is not the home of this trust root; restore it, or start again in an empty home from the data"
         )
-    if seen is not None and found[seen.number - 1].document != seen.document:
-        raise RejectedError(f"releases/{model}/{seen.number:06}.json: another document than was seen before")
+    if seen is not None and published[seen.number - 1].document != seen.document:
+        raise RejectedError(
+            f"releases/{model}/{seen.number:06}.json: not the document that was seen before; restore it"
+        )
     return seen
 
 

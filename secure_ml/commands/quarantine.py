@@ -143,7 +143,7 @@ def _show(args: argparse.Namespace) -> int:
         if document["failing_rows"]:
             document["warnings"].append(f"note: in {ROWS_FILE}, {CSV_NOTE}")
         lines += document["warnings"]
-    say(args, {"ok": True, **document}, lines, f"{entry.said}: {len(document['reasons'])} reasons")
+    say(args, {"ok": True, **document}, lines, f"{entry.state_text}: {len(document['reasons'])} reasons")
     return ACCEPTED
 
 
@@ -163,9 +163,9 @@ def _decide(args: argparse.Namespace) -> int:
     except (KeyError, OSError, ImportError):
         raise PreconditionError("--by: the operating system gives no user name; name the person who decides") from None
     if args.action == "release":
-        decision = release_entry(installation, model, args.id, by=person, why=args.why)
+        decision = release_entry(installation, model, args.id, decided_by=person, reason=args.why)
     else:
-        decision = discard_entry(installation, model, args.id, by=person, why=args.why, in_use=args.in_use)
+        decision = discard_entry(installation, model, args.id, decided_by=person, reason=args.why, in_use=args.in_use)
     write_own_docs(installation)
     inputs = decision.inputs
     document = {"ok": True, "document": str(decision.path), "made_at": decision.made_at, **inputs}
@@ -196,10 +196,10 @@ def _document(home: Home, entry: QuarantineEntry) -> dict[str, Any]:
     return {
         "id": refusal.cause,
         "state": entry.state,
-        "said": entry.said,
+        "said": entry.state_text,
         "model": refusal.model,
         "stage": refusal.stage,
-        "kept": entry.kept,
+        "kept": entry.scope,
         "batch": refusal.inputs.get("batch"),
         "dataset": refusal.inputs.get("version"),
         "contract": refusal.inputs.get("contract"),

@@ -1,7 +1,7 @@
-"""The versions of a model's datasets: what there is, how two differ, and verified bytes for whoever wants them.
+"""The versions of a model's datasets: list them, compare two, and check out verified bytes.
 
-Three stages make versions: `dataset` (named by the digest of the bytes as they arrived), `validated_dataset` and
-`training_set` (named by the digest of all that they were made from). Everything shown comes from verified evidence.
+Three stages create versions: `dataset`, named by the digest of the bytes as they arrived, and `validated_dataset` and
+`training_set`, named by the digest of everything that they were made from. All results come from verified evidence.
 """
 
 from __future__ import annotations
@@ -39,12 +39,13 @@ _ID_DIGITS = 64
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One dataset version, or the refusal of one.
+    """One dataset version, accepted or rejected.
 
     Attributes:
-        id: Digest that names it.
-        evidence: The verified evidence.
-        manifest: What it is made of, None for a refusal, a training set, and what was taken in before manifests.
+        id: Digest that names the version.
+        evidence: Verified evidence of the version.
+        manifest: Manifest of the version, or None for a rejection, a training set, and intakes before manifests
+        existed.
     """
 
     id: str
@@ -53,40 +54,40 @@ class Version:
 
     @property
     def batch(self) -> str | None:
-        """The batch that it is a version of; None for a training set."""
+        """Name of the batch, or None for a training set."""
         return self.evidence.inputs.get("batch")
 
 
 def list_versions(installation: Installation, model: str, batch: str | None = None) -> list[Version]:
-    """Return all versions and refusals of a model, or of one batch of it, oldest first.
+    """Return all accepted and rejected versions of a model, or of one of its batches, oldest first.
 
     Raises:
-        SecureMLError: Evidence or a manifest does not verify; it is named.
+        SecureMLError: If evidence or a manifest does not verify. The message names it.
     """
     log = EvidenceLog.open(installation, model)
-    found = [
+    documents = [
         evidence
         for stage in _STAGES
         for evidence in log.history(stage)
         if batch is None or evidence.inputs.get("batch") == batch
     ]
-    found.sort(key=lambda evidence: (evidence.made_at, evidence.cause))
-    return [Version(_id(evidence), evidence, _manifest(installation, evidence)) for evidence in found]
+    documents.sort(key=lambda evidence: (evidence.made_at, evidence.cause))
+    return [Version(_id(evidence), evidence, _manifest(installation, evidence)) for evidence in documents]
 
 
 def find_version(installation: Installation, model: str, name: str) -> Version:
-    """Return an accepted version, by the first characters of its id, or the newest of a batch, by the batch's name.
+    """Return an accepted version by a prefix of its id, or the newest version of a batch by the name of the batch.
 
-    Whoever sends a batch may call it as the version of another begins: only all digits of an id then name the version.
+    A sender may name a batch like the prefix of a version. In this case only the complete id names the version.
 
     Raises:
-        PreconditionError: None or more than one version begins so, and no batch is called so; or both.
-        EvidenceRejectedError: It was refused.
-        SecureMLError: Evidence does not verify; it is named.
+        PreconditionError: If no version, more than one version, or both a version and a batch match.
+        EvidenceRejectedError: If the version was rejected.
+        SecureMLError: If evidence does not verify. The message names it.
     """
-    found = list_versions(installation, model)
-    of_batch = [version for version in found if version.batch == name and version.evidence.stage == DATASET]
-    named = [version for version in found if _PREFIX.fullmatch(name) and version.id.startswith(name)]
+    versions = list_versions(installation, model)
+    of_batch = [version for version in versions if version.batch == name and version.evidence.stage == DATASET]
+    named = [version for version in versions if _PREFIX.fullmatch(name) and version.id.startswith(name)]
     if of_batch and named and len(name) < _ID_DIGITS:
         raise PreconditionError(f"{model}: {name} is a batch, and a version begins so; give all digits of the version")
     if of_batch and not named:
@@ -112,11 +113,11 @@ def checkout(installation: Installation, model: str, name: str, folder: Path) ->
         The version, and the names of its files.
 
     Raises:
-        PreconditionError: The folder is there already, lies in the home, or cannot be made; or no such version.
-        SecureMLError: Evidence or a file does not verify; it is named, and nothing is written.
+        PreconditionError: If the folder exists, lies in the home or cannot be written, or the version does not exist.
+        SecureMLError: If evidence or a file does not verify. The message names it, and nothing is written.
     """
     if folder.is_symlink() or folder.exists():
-        raise PreconditionError(f"{folder}: is there already, and nothing is overwritten; name a new folder")
+        raise PreconditionError(f"{folder}: exists already, and nothing is overwritten; name a new folder")
     if folder.absolute().resolve().is_relative_to(installation.home.root):
         raise PreconditionError(f"{folder}: lies in the home; name a folder outside of it")
     version = find_version(installation, model, name)
@@ -131,14 +132,14 @@ def checkout(installation: Installation, model: str, name: str, folder: Path) ->
 def compare(
     installation: Installation, model: GuardedModel, old: str, new: str
 ) -> tuple[Version, Version, Difference, tuple[Distance, ...] | None]:
-    """Compare two versions of one stage: rows, columns, and profiles where both have one.
+    """Compare two versions of one stage: rows, columns, and profiles if both have one.
 
     Returns:
-        The two versions, their difference, and the distances of their profiles, None where one has no profile.
+        The two versions, their difference, and the distances of their profiles, or None if one has no profile.
 
     Raises:
-        PreconditionError: No such version, or of different stages.
-        SecureMLError: Evidence or a file does not verify; it is named.
+        PreconditionError: If a version does not exist, or the stages differ.
+        SecureMLError: If evidence or a file does not verify. The message names it.
     """
     before, after = (find_version(installation, model.name, name) for name in (old, new))
     if before.evidence.stage != after.evidence.stage:
@@ -159,7 +160,7 @@ def _id(evidence: Evidence) -> str:
 
 
 def _read(installation: Installation, evidence: Evidence, file: str) -> bytes:
-    """Read one file of a version, against the digest in its evidence."""
+    """Read one file of a version, and verify its digest."""
     only = replace(evidence, subjects={file: evidence.subjects[file]})
     return read_subjects(only, dataset_folder(installation.home, evidence.model, _id(evidence)))[file]
 
@@ -183,13 +184,13 @@ def _table(installation: Installation, model: GuardedModel, version: Version) ->
 
 
 def _profile(installation: Installation, version: Version) -> Profile | None:
-    """Return a version's profile; bytes as they arrived have that of the table that was made from them last."""
+    """Return the profile of a version. For an intake it is the profile of its newest validation."""
     evidence = version.evidence
-    found = [evidence]
+    candidates = [evidence]
     if evidence.stage == DATASET:
         validated = EvidenceLog.open(installation, evidence.model).history(VALIDATED_DATASET)
-        found = [item for item in validated if item.inputs.get("version") == version.id]
-    found = [item for item in found if PROFILE_FILE in item.subjects]
-    if not found:
+        candidates = [item for item in validated if item.inputs.get("version") == version.id]
+    candidates = [item for item in candidates if PROFILE_FILE in item.subjects]
+    if not candidates:
         return None
-    return parse_profile(_read(installation, found[-1], PROFILE_FILE))
+    return parse_profile(_read(installation, candidates[-1], PROFILE_FILE))

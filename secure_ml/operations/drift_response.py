@@ -1,4 +1,4 @@
-"""The answer to a drift alarm, by the model's own setting: quarantine of the window, or a retrained candidate."""
+"""The response to a drift alarm, as the model sets it: quarantine the window, or retrain a candidate."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["respond_to_drift", "unanswered_alarm"]
 
 
 def unanswered_alarm(installation: Installation, model: GuardedModel) -> Digest | None:
-    """Return the cause of the newest drift alarm, where it was not answered yet.
+    """Return the cause of the newest drift alarm, or None if it has a response already.
 
     Raises:
-        SecureMLError: Evidence does not verify.
-        UnavailableError: There is no drift report yet.
+        SecureMLError: If evidence does not verify.
+        UnavailableError: If no drift report exists yet.
     """
     log = EvidenceLog.open(installation, model.name)
     report = log.latest(DRIFT_REPORT)
@@ -31,13 +31,13 @@ def unanswered_alarm(installation: Installation, model: GuardedModel) -> Digest 
 
 
 def respond_to_drift(installation: Installation, model: GuardedModel) -> Evidence:
-    """Answer the newest drift alarm; the same alarm is answered once.
+    """Respond to the newest drift alarm, once per alarm.
 
-    A retrained model is only a candidate: the promotion rule decides in `release`, never the alarm.
+    A retrained model is only a candidate. The promotion rule decides about it in `decide_release`, never the alarm.
 
     Raises:
-        SecureMLError: Evidence does not verify, or the candidate was refused.
-        UnavailableError: There is no drift report yet.
+        SecureMLError: If evidence does not verify, or the candidate is rejected.
+        UnavailableError: If no drift report exists yet.
     """
     home, log = installation.home, EvidenceLog.open(installation, model.name)
     report = log.latest(DRIFT_REPORT)

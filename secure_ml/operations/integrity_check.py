@@ -1,4 +1,4 @@
-"""Nightly validation of all that is in use: bytes against digests, evidence against trust, data against contract."""
+"""The integrity check of everything in use: bytes, evidence and data against digests, trust root and contract."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ __all__ = ["check_stage"]
 
 
 def check_stage(installation: Installation, model: GuardedModel, stage: str) -> tuple[int, list[str]]:
-    """Check every document of one stage, and every byte that it is about.
+    """Check every document of one stage, and every file that it is about.
 
     Returns:
-        How many documents were checked, and one sentence for each that does not hold.
+        Number of checked documents, and one sentence for each fault.
     """
     log = EvidenceLog.open(installation, model.name)
     documents = log.audit(stage)
@@ -81,19 +81,19 @@ def _check_bytes(
 def _check_contract(
     installation: Installation, model: GuardedModel, evidence: Evidence, quarantined: list[QuarantineEntry]
 ) -> None:
-    """Hold an accepted batch against the contract once more, from the bytes that arrived."""
+    """Check an accepted batch against the contract again, from the bytes that arrived."""
     version, batch = evidence.inputs["version"], evidence.inputs["batch"]
     path = find_batch(dataset_folder(installation.home, model.name, version))
     content = read_file(path)
     if sha256(content) != version:
         raise RejectedError(f"datasets/{version[:12]}/{path.name}: changed, expected digest {version[:12]}")
-    held = hold(installation, model, version, quarantined).rows
+    excluded_rows = hold(installation, model, version, quarantined).rows
     if ROWS_ASIDE in evidence.inputs:
-        held |= rows_aside(installation.home, evidence)
-    split = check_batch(model, parse_tier_rules(evidence.inputs.get("policy", "")), content, batch, held)
+        excluded_rows |= rows_aside(installation.home, evidence)
+    split = check_batch(model, parse_tier_rules(evidence.inputs.get("policy", "")), content, batch, excluded_rows)
     if split.accepted is None:
         raise RejectedError(
-            f"batch {batch}: accepted before, and breaks the contract now: {split.report.findings[0].sentence}"
+            f"batch {batch}: accepted before, but violates the contract now: {split.report.findings[0].sentence}"
         )
 
 

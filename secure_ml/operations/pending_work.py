@@ -1,4 +1,4 @@
-"""New content in a model's inbox or sources: what was not decided on yet, under the present contract."""
+"""Pending work: new batches in inbox and sources, and accepted batches that no training set holds yet."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class PendingBatch:
-    """A batch whose content is new.
+    """A batch with new content.
 
     Attributes:
-        batch: Its name.
-        cause: Digest of batch, content, contract, and whether its source's manifest lists it; one run at most is made.
+        batch: Name of the batch.
+        cause: Digest of batch, content, contract and provenance. Each cause gets at most one run.
     """
 
     batch: str
@@ -38,37 +38,37 @@ class PendingBatch:
 
 
 def pending_inbox_batches(installation: Installation, model: GuardedModel) -> list[PendingBatch]:
-    """Return the batches of the inbox on which nothing was decided yet.
+    """Return the batches of the inbox that were not decided yet.
 
-    A batch that cannot be read is an arrival too: its run quarantines it, with the reason.
+    A batch that cannot be read is pending too. Its run quarantines it with the reason.
 
     Raises:
-        SecureMLError: Evidence of a batch does not verify.
+        SecureMLError: If evidence of a batch does not verify.
     """
     return _undecided(installation, model, inbox_batches(model, installation.home))
 
 
 def pending_source_batches(installation: Installation, model: GuardedModel) -> list[PendingBatch]:
-    """Return the batches of the model's sources that were never accepted, and on which nothing was decided yet.
+    """Return the batches of the model's sources that were never accepted and are not decided yet.
 
-    Sources are listed, and only such batches are fetched, so this can be asked often; see `changed_source_batches`.
+    It lists the sources and fetches only such batches, so it is cheap enough for a short interval.
 
     Raises:
-        UnavailableError: A source does not answer.
-        SecureMLError: Evidence of a batch does not verify.
+        UnavailableError: If a source does not answer.
+        SecureMLError: If evidence of a batch does not verify.
     """
     accepted = _accepted(EvidenceLog.open(installation, model.name))
     return _undecided(installation, model, [batch for batch in source_batches(model) if batch not in accepted])
 
 
 def changed_source_batches(installation: Installation, model: GuardedModel) -> list[PendingBatch]:
-    """Return the batches of the model's sources that were accepted, and under whose name other bytes lie now.
+    """Return the batches of the model's sources that were accepted and have other bytes now.
 
-    Each accepted batch is fetched: what a source says of its own objects, such as a time or a tag, is not believed.
+    It fetches each accepted batch, because times and tags of a source are not trusted.
 
     Raises:
-        UnavailableError: A source does not answer.
-        SecureMLError: Evidence of a batch does not verify.
+        UnavailableError: If a source does not answer.
+        SecureMLError: If evidence of a batch does not verify.
     """
     accepted = _accepted(EvidenceLog.open(installation, model.name))
     return _undecided(installation, model, [batch for batch in source_batches(model) if batch in accepted])
@@ -81,7 +81,7 @@ def _accepted(log: EvidenceLog) -> set[str]:
 def _undecided(installation: Installation, model: GuardedModel, batches: list[str]) -> list[PendingBatch]:
     log = EvidenceLog.open(installation, model.name)
     quarantined = entries(log)
-    found: list[PendingBatch] = []
+    pending: list[PendingBatch] = []
     for batch in batches:
         arrived = fetch_batch(model, log, batch)
         taking = dataset_cause(model, arrived)
@@ -91,22 +91,22 @@ def _undecided(installation: Installation, model: GuardedModel, batches: list[st
         released = hold(installation, model, arrived.version, quarantined).released
         cause = validation_cause(model, batch, arrived.version, installation.policy, released, arrived.follows)
         if taken is None or log.find(VALIDATED_DATASET, cause) is None:
-            found.append(PendingBatch(batch, digest_of({"dataset": taking, "validated_dataset": cause})))
-    return found
+            pending.append(PendingBatch(batch, digest_of({"dataset": taking, "validated_dataset": cause})))
+    return pending
 
 
 def undecided_training_set(installation: Installation, model: GuardedModel) -> Digest | None:
-    """Return the cause of the training set that the accepted batches make now, where no gate decided on it yet.
+    """Return the cause of the training set of the accepted batches, or None if a gate decided about it already.
 
     Raises:
-        SecureMLError: The batches make no training set, or evidence does not verify.
+        SecureMLError: If the batches make no training set, or evidence does not verify.
     """
     log = EvidenceLog.open(installation, model.name)
     cause = training_set_cause(installation, log, model)
-    made = log.find(TRAINING_SET, cause)
-    if made is None:
+    training_set = log.find(TRAINING_SET, cause)
+    if training_set is None:
         return cause
-    decided = [made] if made.decision == "rejected" else []
+    decided = [training_set] if training_set.decision == "rejected" else []
     for stage in (TRAINED_MODEL, SIGNED_MODEL, RELEASE):
         decided += [
             evidence

@@ -1,20 +1,23 @@
-"""Stage `quarantine_decision`: what a person decided about what was refused, signed, with who and why.
+"""Stage `quarantine_decision`: the signed decision of a person about a rejected batch.
 
-What was refused stays refused. A later contract that accepts the same bytes does not take them on by itself: the data
-gate (`stages.validated_dataset`) asks `hold` first, and goes on only where each refusal of these bytes was released.
+A rejection stands until a person decides. A later contract that accepts the same bytes changes nothing by itself: the
+data gate (`stages.validated_dataset`) asks `hold` first, and goes on only if every rejection of these bytes was
+released.
 
-A release is itself validated:
+A release is validated in six steps, and the code carries their numbers:
 
-1. The refusal is signed evidence, verified; `quarantine/` itself proves nothing, whoever writes the home writes there.
-2. A contract refused it, so that a changed contract can accept it; and no discard of these bytes is on record.
-3. The model's contract is another one than that which refused it. Both digests stand in the signed decision.
-4. The newest version of the batch is the one that was refused.
-5. The present contract, asked afresh, accepts it.
-6. The decision is signed; then the batch is validated under the present contract as any other is.
+1. The rejection is verified, signed evidence. The folder `quarantine/` proves nothing, because anybody who can write
+the
+   home can write there.
+2. A contract rejected the batch, so that a changed contract can accept it, and no discard of these bytes is on record.
+3. The model has another contract than the one that rejected the batch. The decision holds both digests.
+4. The newest version of the batch is the rejected one.
+5. The present contract accepts it when checked now.
+6. The decision is signed, and the batch is validated under the present contract like any other batch.
 
-A discard is final: the same bytes never go on. Where they went on before (accepted, in a training set, in a release) it
-is made only by who says that they know. The name of who decided is a claim of whoever ran the command; what is
-proved is that the signer's key was at hand.
+A discard is final, and the same bytes never go on. If they are accepted or in use already, a discard needs an explicit
+confirmation. The name of the person is a claim of whoever ran the command. The signature only proves that the signing
+key was available.
 """
 
 from __future__ import annotations
@@ -35,49 +38,57 @@ from secure_ml.stages.validated_dataset import check_newest_version, validate_ba
 __all__ = ["discard_entry", "find_entry", "release_entry"]
 
 
-def release_entry(installation: Installation, model: GuardedModel, identity: str, *, by: str, why: str) -> Evidence:
+def release_entry(
+    installation: Installation, model: GuardedModel, identity: str, *, decided_by: str, reason: str
+) -> Evidence:
     """Release one entry and validate its batch under the present contract.
 
     Args:
-        installation: Home, signer and trust root.
-        model: The model, under its present contract.
-        identity: The first characters of the entry's id.
-        by: Who decides, as they say.
-        why: For whoever reads it later.
+        installation: Installation with home, signer and trust root.
+        model: Model with its present contract.
+        identity: First characters of the entry's id.
+        decided_by: Name of the person who decides.
+        reason: Reason for later readers.
 
     Returns:
-        The decision; the one on record where it was made before.
+        The decision. If it was made before, the one on record.
 
     Raises:
-        RejectedError: It may not be released; the message says why.
-        PreconditionError: No such entry, or `by` or `why` are not one line of text.
+        RejectedError: If the entry may not be released. The message gives the reason.
+        PreconditionError: If the entry does not exist, or name or reason are not one line of text.
     """
-    decision = _decide(installation, model, "release", identity, by, why)
+    decision = _decide(installation, model, "release", identity, decided_by, reason)
     validate_batch(installation, model, decision.inputs["batch"])
     return decision
 
 
 def discard_entry(
-    installation: Installation, model: GuardedModel, identity: str, *, by: str, why: str, in_use: bool = False
+    installation: Installation,
+    model: GuardedModel,
+    identity: str,
+    *,
+    decided_by: str,
+    reason: str,
+    in_use: bool = False,
 ) -> Evidence:
-    """Discard one entry: the same bytes, or the rows that were kept aside, never go on.
+    """Discard one entry. The same bytes, or the rows that were set aside, never go on.
 
     Args:
-        installation: Home, signer and trust root.
-        model: The model.
-        identity: The first characters of the entry's id.
-        by: Who decides, as they say.
-        why: For whoever reads it later.
-        in_use: Discard it also where the same bytes are accepted or in use.
+        installation: Installation with home, signer and trust root.
+        model: Model of the entry.
+        identity: First characters of the entry's id.
+        decided_by: Name of the person who decides.
+        reason: Reason for later readers.
+        in_use: Whether to discard bytes that are accepted or in use.
 
     Returns:
-        The decision; the one on record where it was made before.
+        The decision. If it was made before, the one on record.
 
     Raises:
-        RejectedError: It was released, or the bytes are in use and nobody said that they may be discarded all the same.
-        PreconditionError: No such entry, or `by` or `why` are not one line of text.
+        RejectedError: If the entry was released, or its bytes are in use and `in_use` is false.
+        PreconditionError: If the entry does not exist, or name or reason are not one line of text.
     """
-    return _decide(installation, model, "discard", identity, by, why, in_use=in_use)
+    return _decide(installation, model, "discard", identity, decided_by, reason, in_use=in_use)
 
 
 def _decide(
@@ -85,21 +96,21 @@ def _decide(
     model: GuardedModel,
     action: Literal["release", "discard"],
     identity: str,
-    by: str,
-    why: str,
+    decided_by: str,
+    reason: str,
     *,
     in_use: bool = False,
 ) -> Evidence:
     log = EvidenceLog.open(installation, model.name)
-    by, why = _line(by, "--by", 200), _line(why, "--why", 1000)
-    found = entries(log)
-    # 1. Signed evidence of the refusal.
-    entry = find_entry(found, model.name, identity)
+    decided_by, reason = _line(decided_by, "--by", 200), _line(reason, "--why", 1000)
+    quarantined = entries(log)
+    # 1. Signed evidence of the rejection.
+    entry = find_entry(quarantined, model.name, identity)
     if entry.decision is not None:
         if entry.decision.inputs["action"] == action:
             return entry.decision
         raise RejectedError(
-            f"quarantine {entry.refusal.cause[:12]}: was {entry.state} already, {_said(entry.decision)}"
+            f"quarantine {entry.refusal.cause[:12]}: was {entry.state} already, {_describe(entry.decision)}"
         )
     refusal = entry.refusal
     inputs = {
@@ -107,15 +118,15 @@ def _decide(
         "version": refusal.inputs.get("version", ""),
         "policy": installation.policy,
         "action": action,
-        "by": by,
-        "why": why,
+        "by": decided_by,
+        "why": reason,
     }
     version = inputs["version"]
     covered = [entry]
     if action == "release":
-        if entry.kept == "batch":  # each contract that refused these bytes
-            covered = [item for item in of_version(found, version) if _open_as(item, entry)]
-        inputs |= _require_releasable(installation, model, entry, found, covered)
+        if entry.scope == "batch":  # every rejection of these bytes by a contract
+            covered = [item for item in of_version(quarantined, version) if _open_as(item, entry)]
+        inputs |= _require_releasable(installation, model, entry, quarantined, covered)
     elif not in_use:
         _require_unused(log, model, entry)
     inputs |= {f"{REFUSAL}{item.refusal.cause[:16]}": item.refusal.document for item in covered}
@@ -135,33 +146,33 @@ def _require_releasable(
     installation: Installation,
     model: GuardedModel,
     entry: QuarantineEntry,
-    found: list[QuarantineEntry],
+    quarantined: list[QuarantineEntry],
     covered: list[QuarantineEntry],
 ) -> dict[str, str]:
-    """Return the inputs that name the change of contract."""
+    """Require that the entry may be released, and return the inputs that name the change of contract."""
     refusal = entry.refusal
     where = f"quarantine {refusal.cause[:12]}"
-    # 2. Refused by a contract, and not discarded.
+    # 2. A contract rejected it, and it was not discarded.
     if refusal.stage != VALIDATED_DATASET:
         raise RejectedError(
             f"{where}: {refusal.stage} put it there, and no contract; only what a contract refused can be released. "
             "Mend the file and put it into the inbox, or discard the entry"
         )
-    if any(item.state == "discarded" for item in of_version(found, refusal.inputs["version"])):
+    if any(item.state == "discarded" for item in of_version(quarantined, refusal.inputs["version"])):
         raise RejectedError(f"{where}: the same bytes were discarded before; a discard is final")
     if refusal.inputs["policy"] != installation.policy:
         raise RejectedError(
             f"{where}: was refused under policy {refusal.inputs['policy']}, and this is {installation.policy}; "
             "decide where it was refused (SECURE_ML_POLICY)"
         )
-    # 3. Another contract.
+    # 3. The contract changed.
     before, now = refusal.inputs["contract"], model.contract_digest
     if now in {item.refusal.inputs["contract"] for item in covered}:
         raise RejectedError(
             f"{where}: the contract has not changed since it refused the batch (digest {now[:12]}), and would refuse "
             f"it again; change the contract of {model.name} and say why, or discard the batch"
         )
-    # 4. The newest version, 5. which the present contract accepts.
+    # 4. It is the newest version. 5. The present contract accepts it.
     batch = refusal.inputs["batch"]
     version, split = check_newest_version(installation, model, batch)
     if version != refusal.inputs["version"]:
@@ -171,7 +182,7 @@ def _require_releasable(
     if split.accepted is None:
         blocking = [finding.sentence for finding in split.report.findings if finding.tier == "block"]
         raise RejectedError(f"{where}: the present contract (digest {now[:12]}) refuses it too: {'; '.join(blocking)}")
-    if entry.kept == "rows":
+    if entry.scope == "rows":
         rows = rows_aside(installation.home, refusal)
         still = rows & frozenset(split.failing_rows["row"].to_list())
         if still:
@@ -182,7 +193,7 @@ def _require_releasable(
 
 
 def _require_unused(log: EvidenceLog, model: GuardedModel, entry: QuarantineEntry) -> None:
-    """Refuse to discard what is accepted or in use, and name where."""
+    """Require that the bytes of an entry are not accepted or in use. The message names where they are."""
     validated = log.history(VALIDATED_DATASET)
     accepted = [item for item in validated if item.decision == "accepted" and speaks_against(entry, item)]
     documents = {item.document for item in accepted}
@@ -215,24 +226,24 @@ def _require_unused(log: EvidenceLog, model: GuardedModel, entry: QuarantineEntr
 
 def _open_as(item: QuarantineEntry, entry: QuarantineEntry) -> bool:
     alike = item.refusal.inputs.get("policy") == entry.refusal.inputs.get("policy")
-    return item.state == "open" and item.kept == "batch" and alike
+    return item.state == "open" and item.scope == "batch" and alike
 
 
-def find_entry(found: list[QuarantineEntry], model: str, identity: str) -> QuarantineEntry:
-    """Return one entry, by the first characters of its id.
+def find_entry(quarantined: list[QuarantineEntry], model: str, identity: str) -> QuarantineEntry:
+    """Return the entry whose id begins with `identity`.
 
     Raises:
-        PreconditionError: None or more than one begins so.
+        PreconditionError: If no entry or more than one begins so.
     """
     if not re.fullmatch(r"[0-9a-f]{1,64}", identity):
         raise PreconditionError("quarantine id: expected hexadecimal digits, as quarantine list prints them")
-    matching = [entry for entry in found if entry.refusal.cause.startswith(identity)]
+    matching = [entry for entry in quarantined if entry.refusal.cause.startswith(identity)]
     if len(matching) != 1:
         raise PreconditionError(f"quarantine id: {len(matching)} signed refusals of {model} begin so, expected one")
     return matching[0]
 
 
-def _said(decision: Evidence) -> str:
+def _describe(decision: Evidence) -> str:
     return f"by {decision.inputs['by']} on {decision.made_at[:10]}: {decision.inputs['why']}"
 
 

@@ -1,8 +1,8 @@
-"""What is in quarantine, from signed evidence: refusals, what people decided about them, and what is still held.
+"""Quarantine entries, from signed evidence: rejections, decisions about them, and the bytes that are still held.
 
-`quarantine/` in the home is for people. Whoever writes the home writes there too, so nothing here believes it: an
-entry is the signed evidence of a refusal, and its state is a signed decision. Rows that were kept aside are read
-against the digest in that evidence.
+The folder `quarantine/` is for people, and nothing here trusts it. An entry is the signed evidence of a rejection, and
+its
+state is a signed decision. Rows that were set aside are verified against the digest in that evidence.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ __all__ = [
 ]
 
 REFUSAL = "refusal:"
-"""How the inputs of a decision begin that name the refusals which it is about."""
+"""Prefix of the inputs of a decision that name the rejections it is about."""
 HELD = "held"
-"""The input of a validation that names the entry which kept back what the contract accepts."""
+"""Input of a validation that names the entry which holds a batch that the contract accepts."""
 ROWS_ASIDE = "rows_aside"
-"""The input of a validation that names the digest of the rows that it kept aside."""
+"""Input of a validation that holds the digest of the rows it set aside."""
 
 REFUSING_STAGES = (DATASET, SOURCE_WITHDRAWAL, VALIDATED_DATASET, DRIFT_RESPONSE)
 _ARRIVING_STAGES = (DATASET, SOURCE_WITHDRAWAL)
@@ -53,13 +53,13 @@ _MAX_ROWS_BYTES = 2 << 30
 
 @dataclass(frozen=True, slots=True)
 class QuarantineEntry:
-    """What is, or was, in quarantine: signed evidence of the refusal, and the signed decision where there is one.
+    """One quarantine entry: signed evidence of a rejection, and the signed decision about it.
 
     Attributes:
-        refusal: The evidence that put it there; its cause is the entry's id.
-        decision: What a person decided about it.
-        accepted_since: When the same bytes were taken in under the same name afterwards, as the manifest that had been
-            missing was there; empty where they were not. What a contract refused waits for a person, always.
+        refusal: Evidence of the rejection. Its cause is the id of the entry.
+        decision: Decision of a person, or None.
+        accepted_since: Time at which the same bytes were ingested later under the same name, because the missing
+            manifest arrived. Otherwise empty. A rejection by a contract always waits for a person.
     """
 
     refusal: Evidence
@@ -68,19 +68,19 @@ class QuarantineEntry:
 
     @property
     def state(self) -> Literal["open", "accepted", "released", "discarded"]:
-        """What was decided, or that nobody needs to any more."""
+        """State of the entry. An accepted entry needs no decision."""
         if self.decision is None:
             return "accepted" if self.accepted_since else "open"
         return "released" if self.decision.decision == "accepted" else "discarded"
 
     @property
-    def said(self) -> str:
-        """The state, for people."""
+    def state_text(self) -> str:
+        """State of the entry, for people."""
         return f"accepted since {self.accepted_since[:16]}" if self.state == "accepted" else self.state
 
     @property
-    def kept(self) -> Literal["batch", "rows", "window"]:
-        """What is kept back."""
+    def scope(self) -> Literal["batch", "rows", "window"]:
+        """Extent of the rejection."""
         if self.refusal.stage == DRIFT_RESPONSE:
             return "window"
         return "rows" if ROWS_ASIDE in self.refusal.inputs else "batch"
@@ -88,33 +88,33 @@ class QuarantineEntry:
 
 @dataclass(frozen=True, slots=True)
 class QuarantineHold:
-    """What quarantine says about one version of a batch.
+    """The state of one version of a batch in quarantine.
 
     Attributes:
-        released: Inputs for the evidence of a validation that rests on decisions: their documents.
-        rows: Rows that were set aside and not released, from 1.
-        against: Why the whole version may not go on; empty where it may.
-        by: The id of the entry that holds it; empty where none does.
+        released: Inputs for the evidence of a validation that rests on decisions.
+        rows: Numbers of the rows that were set aside and not released, from 1.
+        against: Reason why the whole version may not go on, or empty.
+        entry: Id of the entry that holds the version, or empty.
     """
 
     released: Mapping[str, str]
     rows: frozenset[int]
     against: str
-    by: str
+    entry: str
 
 
 def entries(log: EvidenceLog) -> list[QuarantineEntry]:
-    """Return all that was ever refused, oldest first, from verified evidence.
+    """Return every entry, oldest first, from verified evidence.
 
     Raises:
-        SecureMLError: A document does not verify; it is named.
+        SecureMLError: If a document does not verify. The message names it.
     """
     refusals = [item for stage in REFUSING_STAGES for item in log.history(stage)]
     return pair(refusals, log.history(QUARANTINE_DECISION))
 
 
 def pair(evidence: Iterable[Evidence], decisions: Iterable[Evidence]) -> list[QuarantineEntry]:
-    """Return the entries that verified evidence and decisions make, oldest first."""
+    """Pair verified rejections with decisions, and return the entries, oldest first."""
     evidence = list(evidence)
     decided = {
         document: decision
@@ -126,8 +126,8 @@ def pair(evidence: Iterable[Evidence], decisions: Iterable[Evidence]) -> list[Qu
     taken: dict[tuple[str | None, str | None], str] = {}
     for item in evidence:
         if item.stage in _ARRIVING_STAGES and item.decision == "accepted":
-            of = (item.inputs.get("batch"), item.inputs.get("version"))
-            taken[of] = max(taken.get(of, ""), item.made_at)
+            version = (item.inputs.get("batch"), item.inputs.get("version"))
+            taken[version] = max(taken.get(version, ""), item.made_at)
 
     def since(refusal: Evidence) -> str:
         at = taken.get((refusal.inputs.get("batch"), refusal.inputs.get("version")), "")
@@ -137,82 +137,83 @@ def pair(evidence: Iterable[Evidence], decisions: Iterable[Evidence]) -> list[Qu
 
 
 def hold(
-    installation: Installation, model: GuardedModel, version: str, found: Sequence[QuarantineEntry]
+    installation: Installation, model: GuardedModel, version: str, quarantined: Sequence[QuarantineEntry]
 ) -> QuarantineHold:
-    """Say what quarantine holds of a version, under the policy of this installation.
+    """Return what quarantine holds of a version under the tier rules of this installation.
 
     Args:
-        installation: Home, trust root and policy.
-        model: The model.
-        version: Digest of the batch's bytes.
-        found: All entries of the model, see `entries`.
+        installation: Installation with home, trust root and tier rules.
+        model: Model of the batch.
+        version: Digest of the bytes of the batch.
+        quarantined: All entries of the model, see `entries`.
 
     Raises:
-        SecureMLError: A decision, a refusal or the rows kept aside do not verify; it is named.
+        SecureMLError: If the rows that were set aside do not verify. The message names them.
     """
     home = installation.home
     released: dict[str, str] = {}
     rows: set[int] = set()
-    against, by, aside = "", "", ""
-    for entry in of_version(found, version):
+    against, holding, aside = "", "", ""
+    for entry in of_version(quarantined, version):
         refusal, decision = entry.refusal, entry.decision
-        own = refusal.inputs.get("policy") == installation.policy
-        if not own and entry.state != "discarded":
+        same_rules = refusal.inputs.get("policy") == installation.policy
+        if not same_rules and entry.state != "discarded":
             continue
         if decision is not None and entry.state == "released":
             released[f"evidence:{QUARANTINE_DECISION}:{decision.cause[:16]}"] = decision.document
-        elif entry.kept == "rows":
+        elif entry.scope == "rows":
             rows |= rows_aside(home, refusal)
             aside = refusal.cause
         elif entry.state == "discarded":
-            against, by = f"discarded, never to go on (quarantine {refusal.cause[:12]})", refusal.cause
+            against, holding = f"discarded, never to go on (quarantine {refusal.cause[:12]})", refusal.cause
         elif not against:
             contract = refusal.inputs["contract"][:12]
             against = (
                 f"in quarantine ({refusal.cause[:12]}) since contract {contract} refused the same bytes; decide with "
                 f"secure-ml quarantine release (or discard) {model.name} {refusal.cause[:12]} --why REASON"
             )
-            by = refusal.cause
+            holding = refusal.cause
     if rows and model.quarantine == "batch" and not against:
         against = f"{len(rows)} of its rows are in quarantine ({aside[:12]}), and whole batches are quarantined now"
-        by = aside
-    return QuarantineHold(released, frozenset(rows), against, by)
+        holding = aside
+    return QuarantineHold(released, frozenset(rows), against, holding)
 
 
-def of_version(found: Sequence[QuarantineEntry], version: str) -> list[QuarantineEntry]:
-    """Return the entries of one version of a batch, whatever the batch was called."""
-    return [entry for entry in found if entry.refusal.inputs.get("version") == version]
+def of_version(quarantined: Sequence[QuarantineEntry], version: str) -> list[QuarantineEntry]:
+    """Return the entries of one version, under any batch name."""
+    return [entry for entry in quarantined if entry.refusal.inputs.get("version") == version]
 
 
-def overruled_by(found: Sequence[QuarantineEntry], accepted: Evidence) -> str:
-    """Return the id of the entry whose discard speaks against an older acceptance of the same bytes, empty where none.
+def overruled_by(quarantined: Sequence[QuarantineEntry], accepted: Evidence) -> str:
+    """Return the id of the discarded entry that overrules an older acceptance of the same bytes, or empty.
 
-    Another contract may have accepted them before. A discarded batch goes on from no acceptance, discarded rows from
-    none that did not know of them yet.
+    Another contract may have accepted the bytes before. A discarded batch goes on from no acceptance. Discarded rows
+    go on
+    from no acceptance that was made before they were known.
     """
-    for entry in of_version(found, accepted.inputs["version"]):
+    for entry in of_version(quarantined, accepted.inputs["version"]):
         if entry.state == "discarded" and speaks_against(entry, accepted):
             return entry.refusal.cause
     return ""
 
 
 def speaks_against(entry: QuarantineEntry, accepted: Evidence) -> bool:
-    """Say whether a discard of the entry takes this older acceptance of the same bytes back."""
+    """Return whether a discard of the entry overrules this older acceptance of the same bytes."""
     refusal, decision = entry.refusal, entry.decision
     if refusal.inputs.get("version") != accepted.inputs["version"]:
         return False
-    if entry.kept == "batch":
+    if entry.scope == "batch":
         return True
     known_from = refusal if refusal.inputs.get("policy") == accepted.inputs["policy"] else decision
     return known_from is None or accepted.made_at < known_from.made_at
 
 
 def rows_aside(home: Home, refusal: Evidence) -> frozenset[int]:
-    """Return the numbers of the rows that a validation kept aside, from 1, from bytes that its evidence names.
+    """Return the numbers of the rows that a validation set aside, from 1, and verify their digest.
 
     Raises:
-        RejectedError: They were changed.
-        UnavailableError: They are gone.
+        RejectedError: If the rows were changed.
+        UnavailableError: If the rows are missing.
     """
     where = f"quarantine/{refusal.model}/{refusal.cause}/{ROWS_FILE}"
     content = read_file(home.quarantine / refusal.model / refusal.cause / ROWS_FILE, max_bytes=_MAX_ROWS_BYTES)

@@ -1,4 +1,4 @@
-"""What was refused, with the reasons and the failing rows: for people, and of no weight in any gate."""
+"""The files of a quarantine entry: reasons and failing rows, for people. No gate reads them."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ __all__ = ["BYTES_FILE", "FINDINGS_FILE", "MAX_KEPT_BYTES", "ROWS_FILE", "render
 
 FINDINGS_FILE = "findings.json"
 ROWS_FILE = "failing_rows.csv"
-"""Holds personal data: it is never printed, and its owner alone reads it."""
+"""May hold personal data. It is never printed, and only its owner may read it."""
 BYTES_FILE = "refused.bin"
-"""The first bytes of what was refused before it was a version, as they came; may hold personal data too."""
+"""First bytes of a rejected intake, as they arrived. May hold personal data."""
 MAX_KEPT_BYTES = 16 << 20
 
 
 def render_quarantine(
-    found: Report | Sequence[str], document: Mapping[str, str], aside: pl.DataFrame | None = None
+    report: Report | Sequence[str], document: Mapping[str, str], failing_rows: pl.DataFrame | None = None
 ) -> dict[str, bytes]:
-    """Return the files of one quarantine folder.
+    """Render the files of one quarantine entry.
 
     Args:
-        found: The contract's report, or the reasons where there is no table.
-        document: What was refused: model, stage, batch, digests.
-        aside: The rows that are kept back; by default those of the report.
+        report: Report of the contract, or the reasons if there is no table.
+        document: Description of the rejected batch: model, stage, batch and digests.
+        failing_rows: Rows that are set aside, by default those of the report.
     """
-    if not isinstance(found, Report):
-        return {FINDINGS_FILE: canonical_json({**document, "reasons": list(found), "findings": []})}
-    blocking = [finding for finding in found.findings if finding.tier == "block"]
+    if not isinstance(report, Report):
+        return {FINDINGS_FILE: canonical_json({**document, "reasons": list(report), "findings": []})}
+    blocking = [finding for finding in report.findings if finding.tier == "block"]
     return {
         FINDINGS_FILE: canonical_json(
             {
                 **document,
-                "rows": found.rows,
+                "rows": report.rows,
                 "reasons": [finding.sentence for finding in blocking],
-                "findings": [asdict(finding) for finding in found.findings],
+                "findings": [asdict(finding) for finding in report.findings],
             }
         ),
-        ROWS_FILE: render_csv(found.failing_rows if aside is None else aside),
+        ROWS_FILE: render_csv(report.failing_rows if failing_rows is None else failing_rows),
     }

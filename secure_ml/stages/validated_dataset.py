@@ -256,7 +256,7 @@ def _decide(split: RowSplit, quarantine: QuarantineHold) -> _Verdict:
         reasons = tuple(sentences) or ("the table could not be typed",)
         return _Verdict(split.report, None, split.failing_rows, reasons, "")
     if quarantine.against:  # the entry that holds these bytes has to be decided about
-        return _Verdict(split.report, None, split.failing_rows, (quarantine.against,), quarantine.by)
+        return _Verdict(split.report, None, split.failing_rows, (quarantine.against,), quarantine.entry)
     return _Verdict(split.report, split.accepted, split.failing_rows, (), "")
 
 

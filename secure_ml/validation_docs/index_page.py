@@ -229,7 +229,7 @@ def _row(item: Validation) -> BatchRow:
         badge=Badge(item.verdict, VERDICT_TEXTS[item.verdict]),
         rows=f"{item.rows:,}",
         finding=item.reasons[0] if item.reasons else _NO_FINDING.get(item.evidence.stage, "All rules passed."),
-        quarantine=item.entry.said if item.entry is not None else "",
+        quarantine=item.entry.state_text if item.entry is not None else "",
         date=item.evidence.made_at[:10],
     )
 

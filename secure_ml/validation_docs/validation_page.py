@@ -159,7 +159,7 @@ def _quarantine(item: Validation) -> QuarantineCard | None:
     facts = [Fact("id", identity, code=True)]
     if entry.decision is None:
         command = f"secure-ml quarantine show {item.evidence.model} {identity}"
-        facts.append(Fact("state", "open: no decision yet" if entry.state == "open" else entry.said))
+        facts.append(Fact("state", "open: no decision yet" if entry.state == "open" else entry.state_text))
         facts.append(Fact("details", command, code=True))
     else:
         inputs = entry.decision.inputs
@@ -168,8 +168,8 @@ def _quarantine(item: Validation) -> QuarantineCard | None:
         for name, label in (("refused_under", "rejected under"), ("released_under", "released under")):
             if name in inputs:
                 facts.append(Fact(label, f"contract {inputs[name][:12]}", code=True))
-    subject = "The batch is" if entry.kept == "batch" else f"{item.rejected_rows:,} rows are"
-    title = f"{subject} in quarantine" if entry.state == "open" else f"Quarantine: {entry.said}"
+    subject = "The batch is" if entry.scope == "batch" else f"{item.rejected_rows:,} rows are"
+    title = f"{subject} in quarantine" if entry.state == "open" else f"Quarantine: {entry.state_text}"
     return QuarantineCard(_QUARANTINE_KINDS[entry.state], title, facts)
 
 

@@ -183,7 +183,7 @@ def test_an_older_release_put_back_is_a_rollback(ready: dict[str, str]) -> None:
         inputs=now.inputs,
     )
     newer.path.unlink()
-    with pytest.raises(SecureMLError, match="release 2 was seen before and is gone"):
+    with pytest.raises(SecureMLError, match="release 2 was seen before and is missing"):
         current_release(place.home, place.trust, model.name)
 
 

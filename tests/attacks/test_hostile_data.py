@@ -215,7 +215,7 @@ def test_a_later_batch_of_the_same_name_hides_no_refusal_in_the_index(
     assert "x: 1 of 2 rows above 10" in text
     assert "Nothing is blocked" not in text
     (entry,) = entries(EvidenceLog.open(installation, model.name))
-    discard_entry(installation, model, entry.refusal.cause, by="ada", why="a test export")
+    discard_entry(installation, model, entry.refusal.cause, decided_by="ada", reason="a test export")
     write_own_docs(installation)
     text = Page(index.read_bytes()).text
     assert "Nothing is blocked" in text

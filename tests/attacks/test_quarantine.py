@@ -56,7 +56,7 @@ def refused(installation: Installation, strict: GuardedModel) -> Evidence:
 
 def released_beside(installation: Installation, wide: GuardedModel, refused: Evidence) -> Path:
     """Make a good decision, and take it away again; return where it lay, its bytes beside it."""
-    decision = release_entry(installation, wide, refused.cause[:12], by="ada", why=WHY)
+    decision = release_entry(installation, wide, refused.cause[:12], decided_by="ada", reason=WHY)
     good = decision.path.read_bytes()
     decision.path.unlink()
     for path in decision.path.parent.parent.joinpath("validated_dataset").iterdir():
@@ -92,7 +92,7 @@ def test_the_same_bytes_under_another_name_are_held_too(
 def test_a_release_names_both_contracts_and_the_way_back_goes_through_it(
     installation: Installation, strict: GuardedModel, wide: GuardedModel, refused: Evidence
 ) -> None:
-    decision = release_entry(installation, wide, refused.cause[:12], by="ada", why=WHY)
+    decision = release_entry(installation, wide, refused.cause[:12], decided_by="ada", reason=WHY)
     assert decision.inputs["refused_under"] == strict.contract_digest
     assert decision.inputs["released_under"] == wide.contract_digest
     assert (decision.inputs["by"], decision.inputs["why"]) == ("ada", WHY)
@@ -207,9 +207,9 @@ def test_what_the_adversary_writes_into_the_quarantine_folder_counts_for_nothing
 def test_a_discarded_batch_is_released_by_no_contract(
     installation: Installation, wide: GuardedModel, refused: Evidence
 ) -> None:
-    discard_entry(installation, wide, refused.cause, by="ada", why="a test export")
+    discard_entry(installation, wide, refused.cause, decided_by="ada", reason="a test export")
     with pytest.raises(RejectedError, match="was discarded already, by ada"):
-        release_entry(installation, wide, refused.cause, by="eve", why="please")
+        release_entry(installation, wide, refused.cause, decided_by="eve", reason="please")
     with pytest.raises(RejectedError, match="discarded, never to go on"):
         validate_batch(installation, wide, "first")
 
@@ -239,7 +239,7 @@ def test_what_was_discarded_goes_on_from_no_older_acceptance(
     # While nobody decided, the older acceptance under the very same contract stands.
     assert validate_batch(installation, old, "first").facts["rows"] == 4
     assert build_training_set(installation, old).facts["batches"] == {"first": 4, "other": 40}
-    discard_entry(installation, tight, refusal.cause, by="ada", why="poison", in_use=True)
+    discard_entry(installation, tight, refusal.cause, decided_by="ada", reason="poison", in_use=True)
     with pytest.raises(RejectedError, match=r"were discarded .*a discard is final"):
         validate_batch(installation, old, "first")
     made = build_training_set(installation, old)
@@ -287,7 +287,7 @@ def test_no_model_is_released_on_a_quarantined_batch_whose_decision_is_gone_or_f
     refused = EvidenceLog.open(installation, heart_disease.name).latest("validated_dataset")
     edited = edited_heart_disease(tmp_path)
     decision = release_entry(
-        installation, edited, refused.cause, by="ada", why="the laboratory writes 0 for not measured"
+        installation, edited, refused.cause, decided_by="ada", reason="the laboratory writes 0 for not measured"
     )
     ingest_batch(installation, edited, "cleveland")
     validate_batch(installation, edited, "cleveland")
@@ -312,7 +312,7 @@ def test_what_was_discarded_in_production_is_held_in_experiment_too(
     """What is only refused in production goes on in experiment, with a warning; a discard is final for both."""
     experiment = replace(installation, policy="experiment")
     assert validate_batch(experiment, strict, "first").decision == "accepted"
-    discard_entry(installation, strict, refused.cause, by="ada", why="poison", in_use=True)
+    discard_entry(installation, strict, refused.cause, decided_by="ada", reason="poison", in_use=True)
     with pytest.raises(EvidenceRejectedError, match="discarded, never to go on"):
         validate_batch(experiment, wide, "first")
     with pytest.raises(RejectedError, match=r"were discarded .*a discard is final"):
@@ -326,9 +326,9 @@ def test_no_further_refusal_of_discarded_bytes_is_released(
     with pytest.raises(EvidenceRejectedError, match="x: 1 of 4 rows above 15"):
         validate_batch(installation, between, "first")
     (_, second) = entries(EvidenceLog.open(installation, between.name))
-    discard_entry(installation, wide, refused.cause, by="ada", why="poison")
+    discard_entry(installation, wide, refused.cause, decided_by="ada", reason="poison")
     with pytest.raises(RejectedError, match="the same bytes were discarded before; a discard is final"):
-        release_entry(installation, wide, second.refusal.cause, by="eve", why="please")
+        release_entry(installation, wide, second.refusal.cause, decided_by="eve", reason="please")
 
 
 def test_a_refusal_is_released_under_its_own_policy_only(installation: Installation, strict: GuardedModel) -> None:
@@ -345,8 +345,8 @@ def test_a_refusal_is_released_under_its_own_policy_only(installation: Installat
     wider = load(lenient)
     of_experiment, of_production = entries(EvidenceLog.open(installation, strict.name))
     with pytest.raises(RejectedError, match="was refused under policy experiment, and this is production"):
-        release_entry(installation, wider, of_experiment.refusal.cause, by="ada", why=WHY)
-    release_entry(installation, wider, of_production.refusal.cause, by="ada", why=WHY)
+        release_entry(installation, wider, of_experiment.refusal.cause, decided_by="ada", reason=WHY)
+    release_entry(installation, wider, of_production.refusal.cause, decided_by="ada", reason=WHY)
     states = [entry.state for entry in entries(EvidenceLog.open(installation, strict.name))]
     assert states == ["open", "released"]
     with pytest.raises(EvidenceRejectedError, match=f"in quarantine .{of_experiment.refusal.cause[:12]}"):

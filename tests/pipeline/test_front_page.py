@@ -259,7 +259,7 @@ def test_a_drift_alarm_needs_a_person_until_somebody_decides(
     page = page_of(released)
     for fact in ("The window is in quarantine.", "1 window in quarantine needs a decision"):
         assert fact in page.text, fact
-    discard_entry(released, strict, response.cause, by="ada", why="a test")
+    discard_entry(released, strict, response.cause, decided_by="ada", reason="a test")
     page = page_of(released)
     for fact in ("! alarm, decided", HEALTHY):
         assert fact in page.text, fact

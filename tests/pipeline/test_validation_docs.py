@@ -50,7 +50,7 @@ def written(installation: Installation) -> Path:
     state = write_own_docs(installation)
     gone = next(item for item in state.validations if item.batch == "gone")
     model = guarded_model(installation.home.root.parent / "models")
-    discard_entry(installation, model, gone.evidence.cause, by="ada", why="a test export")
+    discard_entry(installation, model, gone.evidence.cause, decided_by="ada", reason="a test export")
     write_own_docs(installation)
     return docs_folder(installation)
 
@@ -287,7 +287,7 @@ def test_a_release_makes_its_pages_and_shows_the_change_of_contract(
     assert "Quarantine: released" in text
     assert wide.contract_digest[:12] in text
     assert "Nothing is blocked" in Page((root / "index.html").read_bytes()).text
-    release_entry(installation, wide, refused.evidence.cause, by="ada", why="new")
+    release_entry(installation, wide, refused.evidence.cause, decided_by="ada", reason="new")
 
 
 def test_the_red_check_links_to_the_page_and_the_nightly_run_makes_the_index(

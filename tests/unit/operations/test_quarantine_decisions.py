@@ -75,7 +75,7 @@ def test_a_release_under_the_same_contract_is_refused_with_a_clear_sentence(
     model = guarded_model(models)
     refused = refuse(installation, model)
     with pytest.raises(RejectedError, match="the contract has not changed since it refused the batch"):
-        release_entry(installation, model, refused.cause, by="ada", why=WHY)
+        release_entry(installation, model, refused.cause, decided_by="ada", reason=WHY)
     assert EvidenceLog.open(installation, model.name).history(QUARANTINE_DECISION) == []
 
 
@@ -85,7 +85,7 @@ def test_a_release_under_a_contract_that_refuses_it_too_says_what_it_found(
     refused = refuse(installation, guarded_model(models))
     wider = guarded_model(models, highest=50)
     with pytest.raises(RejectedError, match="refuses it too: x: 1 of 5 rows above 50"):
-        release_entry(installation, wider, refused.cause, by="ada", why=WHY)
+        release_entry(installation, wider, refused.cause, decided_by="ada", reason=WHY)
     assert EvidenceLog.open(installation, wider.name).history(QUARANTINE_DECISION) == []
 
 
@@ -104,7 +104,7 @@ def test_an_edit_of_the_trainer_alone_releases_nothing(keeps: str, installation:
     retrained = load(path)
     assert retrained.contract_digest != model.contract_digest, "the digest alone would let it go"
     with pytest.raises(RejectedError, match=said):
-        release_entry(installation, retrained, refused.cause, by="ada", why=WHY)
+        release_entry(installation, retrained, refused.cause, decided_by="ada", reason=WHY)
     assert EvidenceLog.open(installation, model.name).history(QUARANTINE_DECISION) == []
     (entry,) = entries(EvidenceLog.open(installation, model.name))
     assert entry.state == "open"
@@ -114,7 +114,7 @@ def test_a_release_covers_each_refusal_of_the_same_bytes(installation: Installat
     refuse(installation, guarded_model(models))
     second = refuse(installation, guarded_model(models, highest=50))
     widest = guarded_model(models, highest=100)
-    release_entry(installation, widest, second.cause, by="ada", why=WHY)
+    release_entry(installation, widest, second.cause, decided_by="ada", reason=WHY)
     states = [entry.state for entry in entries(EvidenceLog.open(installation, widest.name))]
     assert states == ["released", "released"]
 
@@ -124,7 +124,7 @@ def test_a_release_of_what_has_a_newer_version_is_refused(installation: Installa
     wide = guarded_model(models, highest=100)
     take_in(installation, wide, ROWS[:1])
     with pytest.raises(RejectedError, match="has a newer version"):
-        release_entry(installation, wide, refused.cause, by="ada", why=WHY)
+        release_entry(installation, wide, refused.cause, decided_by="ada", reason=WHY)
 
 
 def test_what_is_held_is_decided_on_once_and_can_be_released_after(installation: Installation, models: Path) -> None:
@@ -135,7 +135,7 @@ def test_what_is_held_is_decided_on_once_and_can_be_released_after(installation:
     with pytest.raises(RejectedError, match=f"in quarantine .{refused.cause[:12]}"):
         validate_batch(installation, wide, "first")
     assert pending_inbox_batches(installation, wide) == []
-    release_entry(installation, wide, refused.cause, by="ada", why=WHY)
+    release_entry(installation, wide, refused.cause, decided_by="ada", reason=WHY)
     assert pending_inbox_batches(installation, wide) == []
     newest = EvidenceLog.open(installation, wide.name).latest("validated_dataset")
     assert newest.decision == "accepted"
@@ -145,11 +145,11 @@ def test_what_is_held_is_decided_on_once_and_can_be_released_after(installation:
 def test_the_same_decision_is_made_once(installation: Installation, models: Path) -> None:
     refused = refuse(installation, guarded_model(models))
     wide = guarded_model(models, highest=100)
-    first = release_entry(installation, wide, refused.cause[:8], by="ada", why=WHY)
-    again = release_entry(installation, wide, refused.cause, by="bob", why="another reason")
+    first = release_entry(installation, wide, refused.cause[:8], decided_by="ada", reason=WHY)
+    again = release_entry(installation, wide, refused.cause, decided_by="bob", reason="another reason")
     assert again == first
     with pytest.raises(RejectedError, match=r"was released already, by ada on .*: the sensor was replaced"):
-        discard_entry(installation, wide, refused.cause, by="bob", why="no")
+        discard_entry(installation, wide, refused.cause, decided_by="bob", reason="no")
     assert len(EvidenceLog.open(installation, wide.name).history(QUARANTINE_DECISION)) == 1
 
 
@@ -162,8 +162,13 @@ def test_what_is_no_table_is_never_released_and_can_be_discarded(installation: I
         ingest_batch(installation, model, "first")
     (entry,) = entries(EvidenceLog.open(installation, model.name))
     with pytest.raises(RejectedError, match="only what a contract refused can be released"):
-        release_entry(installation, guarded_model(models, highest=100), entry.refusal.cause, by="ada", why=WHY)
-    assert discard_entry(installation, model, entry.refusal.cause, by="ada", why="broken").decision == "rejected"
+        release_entry(
+            installation, guarded_model(models, highest=100), entry.refusal.cause, decided_by="ada", reason=WHY
+        )
+    assert (
+        discard_entry(installation, model, entry.refusal.cause, decided_by="ada", reason="broken").decision
+        == "rejected"
+    )
 
 
 def test_a_window_that_drifted_is_never_released_and_can_be_discarded(installation: Installation, models: Path) -> None:
@@ -177,10 +182,10 @@ def test_a_window_that_drifted_is_never_released_and_can_be_discarded(installati
         facts={"alarm": ["drift alarm: x"]},
     )
     with pytest.raises(RejectedError, match="only what a contract refused can be released"):
-        release_entry(installation, model, window.cause, by="ada", why=WHY)
-    discard_entry(installation, model, window.cause, by="ada", why="a test of the pump")
+        release_entry(installation, model, window.cause, decided_by="ada", reason=WHY)
+    discard_entry(installation, model, window.cause, decided_by="ada", reason="a test of the pump")
     (entry,) = entries(EvidenceLog.open(installation, model.name))
-    assert (entry.state, entry.kept) == ("discarded", "window")
+    assert (entry.state, entry.scope) == ("discarded", "window")
 
 
 @pytest.mark.parametrize("text", ["", "  ", "a\nb", "\x1b[2J", "x" * 1001])
@@ -189,13 +194,13 @@ def test_who_and_why_are_one_line_of_text(text: str, installation: Installation,
     refused = refuse(installation, model)
     for by, why in ((text, "why"), ("ada", text)):
         with pytest.raises(PreconditionError, match="expected one line"):
-            discard_entry(installation, model, refused.cause, by=by, why=why)
+            discard_entry(installation, model, refused.cause, decided_by=by, reason=why)
 
 
 @pytest.mark.parametrize("identity", ["", "xyz", "../..", "0" * 65])
 def test_an_id_is_hexadecimal_digits(identity: str, installation: Installation, models: Path) -> None:
     with pytest.raises(PreconditionError, match="hexadecimal digits"):
-        discard_entry(installation, guarded_model(models), identity, by="ada", why=WHY)
+        discard_entry(installation, guarded_model(models), identity, decided_by="ada", reason=WHY)
 
 
 def test_failing_rows_are_for_their_owner_alone(installation: Installation, models: Path) -> None:
@@ -221,7 +226,7 @@ def test_rows_are_kept_aside_and_the_others_go_on(installation: Installation, mo
     aside = pl.read_csv(installation.home.quarantine / model.name / accepted.cause / "failing_rows.csv")
     assert aside["row"].to_list() == [2, 5]
     (entry,) = entries(EvidenceLog.open(installation, model.name))
-    assert (entry.state, entry.kept) == ("open", "rows")
+    assert (entry.state, entry.scope) == ("open", "rows")
     assert validate_batch(installation, model, "first") == accepted
     assert check_stage(installation, model, "validated_dataset") == (1, [])
 
@@ -246,7 +251,7 @@ def test_rows_kept_aside_stay_there_under_a_later_contract_until_they_are_releas
     wider = guarded_model(models, highest=50, keeps="rows")
     assert validate_batch(installation, wider, "first").facts["refused_rows"] == 2
     with pytest.raises(RejectedError, match="1 of 2 rows break the present contract"):
-        release_entry(installation, wider, aside.cause, by="ada", why=WHY)
+        release_entry(installation, wider, aside.cause, decided_by="ada", reason=WHY)
     widest = guarded_model(models, highest=100, keeps="rows")
     assert validate_batch(installation, widest, "first").facts["refused_rows"] == 2
 
@@ -256,7 +261,7 @@ def test_released_rows_go_on_under_the_contract_that_accepts_them(installation: 
     take_in(installation, first)
     aside = validate_batch(installation, first, "first")
     widest = guarded_model(models, highest=100, keeps="rows")
-    release_entry(installation, widest, aside.cause, by="ada", why=WHY)
+    release_entry(installation, widest, aside.cause, decided_by="ada", reason=WHY)
     accepted = validate_batch(installation, widest, "first")
     assert (accepted.facts["rows"], accepted.facts["refused_rows"]) == (5, 0)
     assert [entry.state for entry in entries(EvidenceLog.open(installation, widest.name))] == ["released"]
@@ -266,7 +271,7 @@ def test_discarded_rows_never_go_on(installation: Installation, models: Path) ->
     first = guarded_model(models, keeps="rows")
     take_in(installation, first)
     aside = validate_batch(installation, first, "first")
-    discard_entry(installation, first, aside.cause, by="ada", why="a test export")
+    discard_entry(installation, first, aside.cause, decided_by="ada", reason="a test export")
     widest = guarded_model(models, highest=100, keeps="rows")
     assert validate_batch(installation, widest, "first").facts["refused_rows"] == 2
 
@@ -295,7 +300,7 @@ def test_a_rule_of_the_batch_refuses_the_whole_batch(
     model = guarded_model(models, keeps="rows")
     refused = refuse(installation, model, rows)
     assert said in refused.reasons
-    assert entries(EvidenceLog.open(installation, model.name))[0].kept == "batch"
+    assert entries(EvidenceLog.open(installation, model.name))[0].scope == "batch"
 
 
 def test_a_missing_column_refuses_the_whole_batch(installation: Installation, models: Path) -> None:

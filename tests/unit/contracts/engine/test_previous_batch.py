@@ -105,7 +105,7 @@ def test_a_discarded_batch_is_no_batch_before(installation: Installation, tmp_pa
     with pytest.raises(RejectedError) as caught:
         validate_batch(installation, narrow, "second")
     refused = caught.value.evidence.cause  # type: ignore[attr-defined]
-    discard_entry(installation, model, refused, by="ada", why="a test", in_use=True)
+    discard_entry(installation, model, refused, decided_by="ada", reason="a test", in_use=True)
     assert judge(installation, model, "third", 42).inputs["previous"] == first.document
 
 
